@@ -12,3 +12,6 @@ pub mod header;
 pub mod messages;
 pub mod records;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
