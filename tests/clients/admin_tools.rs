@@ -15,10 +15,8 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("schloss-data");
         let (clear_port, secure_port) = (free_port(), free_port());
-        let mut first = Broker::launch(
-            &["quickstart", "--dir", data.to_str().unwrap(), "--port", &secure_port.to_string()],
-            &[],
-        );
+        let mut first =
+            Broker::launch(&["quickstart", "--dir", data.to_str().unwrap(), "--port", &secure_port.to_string()], &[]);
         first.wait_for_line("Ready in ");
         assert_eq!(first.stop(), Some(0));
         let listeners = format!("listeners=SASL_SSL://localhost:{secure_port},PLAINTEXT://localhost:{clear_port}");
@@ -84,7 +82,9 @@ fn acls(cluster: &Cluster, secure: bool, user: &str) {
 }
 
 fn scram_users(cluster: &Cluster, secure: bool, user: &str) {
-    let tool = |args: &[&str]| cluster.tool(secure, "configs", &[args, &["--entity-type", "users", "--entity-name", user]].concat());
+    let tool = |args: &[&str]| {
+        cluster.tool(secure, "configs", &[args, &["--entity-type", "users", "--entity-name", user]].concat())
+    };
     let done = format!("Completed updating config for user {user}.");
     tool(&["--alter", "--add-config", "SCRAM-SHA-256=[iterations=8192,password=first-password]"]).expect(0, &done);
     tool(&["--describe"])

@@ -83,10 +83,8 @@ fn a_second_start_reuses_everything() {
     quickstart.kcat("demo", &["-P", "-t", "demo"], "kept\n").expect(0, "");
     let before = std::fs::read_to_string(quickstart.file("clients/demo.kcat.conf")).unwrap();
     assert_eq!(quickstart.broker.stop(), Some(0));
-    quickstart.broker = Broker::launch(
-        &["quickstart", "--dir", &quickstart.file(""), "--port", &quickstart.port.to_string()],
-        &[],
-    );
+    quickstart.broker =
+        Broker::launch(&["quickstart", "--dir", &quickstart.file(""), "--port", &quickstart.port.to_string()], &[]);
     quickstart.broker.wait_for_line("Ready in ");
     assert_eq!(before, std::fs::read_to_string(quickstart.file("clients/demo.kcat.conf")).unwrap());
     quickstart.kcat("demo", &["-C", "-t", "demo", "-o", "beginning", "-e", "-q"], "").expect(0, "kept\n");
