@@ -184,7 +184,10 @@ impl ClusterImage {
             return Err(InvalidRecord::new(format!("broker {id} is not registered")));
         };
         if broker.epoch != epoch {
-            return Err(InvalidRecord::new(format!("broker {id} is registered with epoch {}, not {epoch}", broker.epoch)));
+            return Err(InvalidRecord::new(format!(
+                "broker {id} is registered with epoch {}, not {epoch}",
+                broker.epoch
+            )));
         }
         Ok(broker)
     }

@@ -12,7 +12,6 @@ use super::features::FeaturesImage;
 use super::producer_ids::ProducerIdsImage;
 use super::scram::ScramImage;
 use super::topics::TopicsImage;
-use crate::model::uuid::Uuid;
 use crate::protocol::records::metadata::MetadataRecord;
 
 /// A record that does not fit what the log said before it.
@@ -90,7 +89,7 @@ impl MetadataImage {
 
     /// What may be shown: itself, or what it was before an open metadata transaction.
     pub fn visible(self: &Arc<Self>) -> Arc<Self> {
-        self.before_transaction.clone().unwrap_or_else(|| Self::clone_handle(self))
+        self.before_transaction.clone().unwrap_or_else(|| Arc::clone(self))
     }
 
     /// Applies the record at `offset`.
@@ -105,7 +104,12 @@ impl MetadataImage {
     ///
     /// # Errors
     /// The record contradicts the log before it; the image is then as it was.
-    pub fn apply_noting(&mut self, offset: i64, record: &MetadataRecord, touched: &mut Touched) -> Result<(), ApplyError> {
+    pub fn apply_noting(
+        &mut self,
+        offset: i64,
+        record: &MetadataRecord,
+        touched: &mut Touched,
+    ) -> Result<(), ApplyError> {
         self.apply_record(record, touched).map_err(|cause| ApplyError { offset, record: record.name(), cause })?;
         self.advance(offset);
         Ok(())
@@ -160,12 +164,8 @@ impl MetadataImage {
             R::BeginTransaction(_) => self.begin()?,
             R::EndTransaction(_) => self.end()?,
             R::AbortTransaction(_) => self.abort(touched)?,
-            // Kafka wrote it while ZooKeeper was left behind; 0 says that there never was one.
-            R::ZkMigrationState(r) if matches!(r.zk_migration_state, 0 | 3 | 4) => {}
-            R::ZkMigrationState(r) => {
-                let text = format!("a migration from ZooKeeper is under way (state {})", r.zk_migration_state);
-                return Err(InvalidRecord::new(text));
-            }
+            // ZooKeeper was left behind long ago: Kafka 4 passes over it too.
+            R::ZkMigrationState(_) => {}
         }
         Ok(())
     }
@@ -192,10 +192,6 @@ impl MetadataImage {
         self.offset = offset;
         Ok(())
     }
-
-    fn clone_handle(handle: &Arc<Self>) -> Arc<Self> {
-        Arc::clone(handle)
-    }
 }
 
 /// Is a record of this id one that could hold a password's derivative? Old segments with such records are removed once
@@ -203,9 +199,6 @@ impl MetadataImage {
 pub fn is_credential(record: &MetadataRecord) -> bool {
     matches!(record, MetadataRecord::UserScramCredential(_) | MetadataRecord::RemoveUserScramCredential(_))
 }
-
-/// Where [`Uuid`] stands for an access control entry in the deltas.
-pub type AclId = Uuid;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -69,7 +69,11 @@ impl MetadataVersion {
     /// # Errors
     /// The level is outside what this broker knows.
     pub fn from_level(level: i16) -> Result<Self, UnknownMetadataVersion> {
-        if (Self::MINIMUM.0..=Self::LATEST.0).contains(&level) { Ok(Self(level)) } else { Err(UnknownMetadataVersion(level)) }
+        if (Self::MINIMUM.0..=Self::LATEST.0).contains(&level) {
+            Ok(Self(level))
+        } else {
+            Err(UnknownMetadataVersion(level))
+        }
     }
 
     /// A release as `storage format --release-version` takes it: `4.3-IV0`, or `4.3` for the last level of 4.3.

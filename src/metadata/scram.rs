@@ -72,8 +72,12 @@ impl ScramImage {
         let once = users.iter().filter(|user| described.insert(**user));
         once.map(|user| {
             if twice.contains(user) {
-                let text = format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}");
-                return ScramDescription { user: (*user).into(), credentials: Err((ErrorCode::DuplicateResource, text)) };
+                let text =
+                    format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}");
+                return ScramDescription {
+                    user: (*user).into(),
+                    credentials: Err((ErrorCode::DuplicateResource, text)),
+                };
             }
             self.describe_user(user)
         })

@@ -91,13 +91,13 @@ fn features(image: &MetadataImage, out: &mut Vec<RecordAndVersion>) {
 
 fn cluster(image: &MetadataImage, version: MetadataVersion, out: &mut Vec<RecordAndVersion>) {
     for broker in image.cluster.brokers() {
-        let end_points = broker.end_points.iter().map(|e| records::BrokerEndpoint {
+        let end_points = broker.end_points.iter().map(|e| records::register_broker_record::BrokerEndpoint {
             name: (&*e.name).into(),
             host: (&*e.host).into(),
             port: e.port,
             security_protocol: e.security_protocol,
         });
-        let features = broker.features.iter().map(|f| records::BrokerFeature {
+        let features = broker.features.iter().map(|f| records::register_broker_record::BrokerFeature {
             name: (&*f.name).into(),
             min_supported_version: f.min,
             max_supported_version: f.max,
@@ -121,13 +121,14 @@ fn cluster(image: &MetadataImage, version: MetadataVersion, out: &mut Vec<Record
         return;
     }
     for controller in image.cluster.controllers() {
-        let end_points = controller.end_points.iter().map(|e| records::ControllerEndpoint {
-            name: (&*e.name).into(),
-            host: (&*e.host).into(),
-            port: e.port,
-            security_protocol: e.security_protocol,
-        });
-        let features = controller.features.iter().map(|f| records::ControllerFeature {
+        let end_points =
+            controller.end_points.iter().map(|e| records::register_controller_record::ControllerEndpoint {
+                name: (&*e.name).into(),
+                host: (&*e.host).into(),
+                port: e.port,
+                security_protocol: e.security_protocol,
+            });
+        let features = controller.features.iter().map(|f| records::register_controller_record::ControllerFeature {
             name: (&*f.name).into(),
             min_supported_version: f.min,
             max_supported_version: f.max,
@@ -159,9 +160,11 @@ fn configs(image: &MetadataImage, out: &mut Vec<RecordAndVersion>) {
 
 fn client_quotas(image: &MetadataImage, out: &mut Vec<RecordAndVersion>) {
     for (entity, quotas) in image.client_quotas.iter() {
-        let data = |(kind, name): &(std::sync::Arc<str>, Option<std::sync::Arc<str>>)| records::EntityData {
-            entity_type: (&**kind).into(),
-            entity_name: name.as_deref().map(Into::into),
+        let data = |(kind, name): &(std::sync::Arc<str>, Option<std::sync::Arc<str>>)| {
+            records::client_quota_record::EntityData {
+                entity_type: (&**kind).into(),
+                entity_name: name.as_deref().map(Into::into),
+            }
         };
         let parts: Vec<_> = entity.parts().iter().map(data).collect();
         out.extend(quotas.iter().map(|(key, value)| {
