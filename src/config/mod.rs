@@ -9,6 +9,7 @@
 pub mod catalogue;
 pub mod diagnostics;
 pub mod jaas;
+pub mod keys;
 mod nearest;
 pub mod profile;
 pub mod properties;
