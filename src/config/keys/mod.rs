@@ -8,7 +8,7 @@ use std::fmt;
 
 pub use value::Value;
 
-mod value;
+pub(crate) mod value;
 
 /// One line of the table.
 #[derive(Debug, PartialEq)]
