@@ -1,5 +1,7 @@
 //! Whole configurations: what Kafka 4.3.1 says to them, and what we add.
 
+#![allow(clippy::disallowed_methods)]
+
 use super::*;
 use crate::config::authorization::AuthorizerKind;
 use crate::config::catalogue::Lang;

@@ -369,3 +369,51 @@ fn the_first_module_that_names_a_user_decides() {
     let (name, password) = plain.inter_broker.unwrap();
     assert_eq!((name.as_str(), password.expose()), ("u", "p"));
 }
+
+/// The files that come with Schloss: each reads, and means what its comments say.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn the_examples_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("jaas");
+    let mut read = Vec::new();
+    for folder in [folder.clone(), folder.join("examples")] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "conf") {
+                continue;
+            }
+            let file = read_file(&path, &Expansions::default()).unwrap_or_else(|errors| panic!("{errors}"));
+            assert!(file.warnings.is_empty(), "{}", file.warnings);
+            for section in &file.sections {
+                let found = check(&section.modules, &Rules { profile: Profile::Strict, ..Rules::default() });
+                assert!(!found.has_errors(), "{found}");
+            }
+            let modules = file.section("KafkaServer").unwrap();
+            let users = credentials(modules, ModuleKind::Plain).users.len();
+            read.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), file.sections.len(), users));
+        }
+    }
+    read.sort();
+    let expected = [
+        ("inter-broker", 1, 2),
+        ("kafka_server_jaas", 1, 0),
+        ("listener-sections", 2, 1),
+        ("plain", 1, 2),
+        ("scram", 1, 0),
+    ];
+    assert_eq!(read, expected.map(|(name, sections, users)| (name.to_owned(), sections, users)));
+}
+
+/// Every trap of the page is one that is found.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn the_page_names_codes_that_exist() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("jaas/README.md")).unwrap();
+    let known: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    let named: Vec<&str> = page
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() == 5 && word.starts_with(['J', 'P']) && word[1..].bytes().all(|b| b.is_ascii_digit()))
+        .collect();
+    assert!(named.len() > 12);
+    assert!(named.iter().all(|code| known.contains(code)), "{named:?}");
+}
