@@ -159,6 +159,9 @@ impl BrokerConfig {
         values::check_prefixed(written, &names, &MECHANISM_PREFIXES, &mut out);
         let log_dirs = log_dirs(&values);
         let node_id = node_id(&values, &log_dirs, &mut out);
+        for name in ["node.id", "broker.id"] {
+            values.translate(name, Value::Int(node_id.0));
+        }
         let per_ip = per_ip(&values, written, &mut out);
         let configs = listeners.as_ref().map(|listeners| parts.listeners(listeners, &values, &mut out));
         let settings = Settings::new(&values).map_err(|name| {

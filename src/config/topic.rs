@@ -99,22 +99,33 @@ impl<'a> Behind<'a> {
         Self { values, broker: &nothing, cluster: &nothing }
     }
 
-    /// The values of one broker key, the one in force first (`ConfigHelper.configSynonyms`).
-    fn synonyms_of(&self, name: &'static str) -> Vec<Synonym> {
-        let dynamic = [(self.broker, ConfigSource::DynamicBroker), (self.cluster, ConfigSource::DynamicDefaultBroker)];
-        let mut out: Vec<Synonym> = dynamic
-            .iter()
-            .filter_map(|(look_up, source)| Some((look_up(name)?, *source)))
-            .map(|(value, source)| Synonym { name: name.into(), value: Some(value.to_string()), source })
-            .collect();
-        if self.values.is_set(name) {
-            let value = self.values.get(name).to_text();
-            out.push(Synonym { name: name.into(), value, source: ConfigSource::StaticBroker });
-        }
-        if let Some(value) = self.values.default_value(name).to_text() {
-            out.push(Synonym { name: name.into(), value: Some(value), source: ConfigSource::Default });
-        }
-        out
+    /// The value that was given to a broker key, the strongest.
+    fn given(&self, name: &'static str) -> Option<Synonym> {
+        self.synonyms(name, &[name]).into_iter().find(|synonym| synonym.source != ConfigSource::Default)
+    }
+
+    /// The values behind a broker key, by source and then in the order of `names`; what stands before the first value of
+    /// the key itself is left out, as `ConfigHelper.configSynonyms` does.
+    fn synonyms(&self, name: &'static str, names: &[&'static str]) -> Vec<Synonym> {
+        let fixed = |name: &str| {
+            let text = self.values.text(name).filter(|text| !text.is_empty());
+            let canonical = || self.values.get(name).to_text().map(Arc::from);
+            self.values.is_set(name).then(|| text.cloned().or_else(canonical)).flatten()
+        };
+        let default = |name: &str| self.values.default_value(name).to_text().map(Arc::from);
+        let layers: [(Lookup<'_>, ConfigSource); 4] = [
+            (self.broker, ConfigSource::DynamicBroker),
+            (self.cluster, ConfigSource::DynamicDefaultBroker),
+            (&fixed, ConfigSource::StaticBroker),
+            (&default, ConfigSource::Default),
+        ];
+        let all = layers.into_iter().flat_map(|(look_up, source)| {
+            names.iter().filter_map(move |name| {
+                let value = look_up(name)?.to_string();
+                Some(Synonym { name: Arc::from(*name), value: Some(value), source })
+            })
+        });
+        all.skip_while(|synonym| &*synonym.name != name).collect()
     }
 }
 
@@ -162,8 +173,7 @@ pub fn value(name: &str, overrides: Lookup<'_>, behind: Behind<'_>) -> Value {
         return value;
     }
     for synonym in keys::topic_synonyms(name) {
-        let found = behind.synonyms_of(synonym.broker_key).into_iter().find(|s| s.source != ConfigSource::Default);
-        let Some(text) = found.and_then(|found| found.value) else { continue };
+        let Some(text) = behind.given(synonym.broker_key).and_then(|found| found.value) else { continue };
         if let Some(value) = scaled(key, &text, synonym.factor) {
             return value;
         }
@@ -265,8 +275,9 @@ fn describe_one(key: &'static Key, overrides: Lookup<'_>, behind: Behind<'_>) ->
         .map(|text| Synonym { name: key.name.into(), value: Some(text.to_string()), source: ConfigSource::Topic })
         .into_iter()
         .collect();
-    for synonym in keys::topic_synonyms(key.name) {
-        synonyms.extend(behind.synonyms_of(synonym.broker_key));
+    let names: Vec<&str> = keys::topic_synonyms(key.name).iter().map(|synonym| synonym.broker_key).collect();
+    if let Some(first) = names.first() {
+        synonyms.extend(behind.synonyms(first, &names));
     }
     Described {
         name: key.name.into(),
@@ -300,18 +311,19 @@ pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Desc
         [] => vec![key.name],
         names => names.to_vec(),
     };
-    let mut synonyms: Vec<Synonym> = names.into_iter().flat_map(|name| behind.synonyms_of(name)).collect();
+    let mut synonyms = behind.synonyms(key.name, &names);
     if !per_broker {
         synonyms.retain(|synonym| synonym.source == ConfigSource::DynamicDefaultBroker);
     }
-    let own = behind.synonyms_of(key.name).into_iter().next();
+    let dynamic = (behind.broker)(key.name).or_else(|| (behind.cluster)(key.name));
+    let value = dynamic.and_then(|text| key.parse(&text).ok()).unwrap_or_else(|| behind.values.get(key.name));
     let sensitive = key.is_sensitive();
     if sensitive {
         synonyms.iter_mut().for_each(|synonym| synonym.value = None);
     }
     Described {
         name: key.name.into(),
-        value: own.and_then(|own| own.value).filter(|_| !sensitive),
+        value: value.to_text().filter(|_| !sensitive),
         source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
         read_only: key.mode == keys::Mode::ReadOnly,
         sensitive,
@@ -328,3 +340,6 @@ pub fn broker_names(values: &Values) -> Vec<&str> {
     names.dedup();
     names
 }
+
+#[cfg(test)]
+mod tests;
