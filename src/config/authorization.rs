@@ -28,7 +28,7 @@ const ACL_AUTHORIZERS: [&str; 3] = [
 pub struct Authorization {
     pub kind: AuthorizerKind,
     pub super_users: Vec<KafkaPrincipal>,
-    /// Listeners on which super users are super users; `None` for all.
+    /// Listeners on which super users are super users; `None` for all. Strict: those where a peer can show who it is.
     pub super_user_listeners: Option<Vec<ListenerName>>,
     /// `allow.everyone.if.no.acl.found`
     pub allow_everyone_if_no_acl_found: bool,

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::authorization::{self, Authorization};
+use super::between;
 use super::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
-use super::jaas::check::{Credentials, ModuleKind, Rules, check, credentials};
-use super::jaas::{self, Expansions, JaasFile, LoginModule};
+use super::jaas::check::Credentials;
 use super::jvm;
 use super::keys::{self, Value};
 use super::legacy;
 use super::listeners::{self, Listeners};
+use super::logins::Logins;
 use super::nearest::nearest;
 use super::profile::Profile;
 use super::properties;
@@ -85,6 +86,13 @@ pub struct ListenerConfig {
     pub sasl_server_max_receive_size: i32,
 }
 
+impl ListenerConfig {
+    /// Whether a peer can show who it is: by SASL or by a certificate.
+    pub fn knows_its_peers(&self) -> bool {
+        self.protocol.is_sasl() || self.tls.as_ref().is_some_and(|tls| tls.client_auth != tls::ClientAuth::None)
+    }
+}
+
 /// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -114,9 +122,6 @@ pub const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// All mechanism names that may stand in a key.
 const MECHANISM_PREFIXES: [&str; 5] = ["plain", "scram-sha-256", "scram-sha-512", "oauthbearer", "gssapi"];
-
-/// The JAAS file beside the configuration, if nothing else names one.
-const JAAS_BESIDE: &str = "jaas/kafka_server_jaas.conf";
 
 impl BrokerConfig {
     /// Reads and checks everything.
@@ -148,8 +153,8 @@ impl BrokerConfig {
         legacy::translate(&mut values, written, kraft, &mut translations, &mut out);
         let buildable = !kraft || quorum::check(&values, written, &mut out);
         let listeners = if buildable { listeners::read(&values, written, &mut out) } else { None };
-        let authorization = authorization::read(&values, written, *profile, &mut out);
-        check_between(&values, written, &mut out);
+        let mut authorization = authorization::read(&values, written, *profile, &mut out);
+        between::check(&values, written, &mut out);
         let names: Vec<String> = match &listeners {
             Some(listeners) => listeners.endpoints.iter().map(|e| e.name.as_str().to_lowercase()).collect(),
             None => {
@@ -162,7 +167,7 @@ impl BrokerConfig {
         for name in ["node.id", "broker.id"] {
             values.translate(name, Value::Int(node_id.0));
         }
-        let per_ip = per_ip(&values, written, &mut out);
+        let per_ip = between::per_ip(&values, written, &mut out);
         let configs = listeners.as_ref().map(|listeners| parts.listeners(listeners, &values, &mut out));
         let settings = Settings::new(&values).map_err(|name| {
             Diagnostics::from(Diagnostic::error(Code::P0302).arg(format!("{name} is not of its type")))
@@ -170,6 +175,10 @@ impl BrokerConfig {
         let (Some(listeners), Some(configs), false) = (listeners, configs, out.has_errors()) else {
             return Err(out);
         };
+        if *profile == Profile::Strict && !values.is_set("schloss.super.users.listeners") {
+            let known = configs.iter().filter(|listener| listener.knows_its_peers());
+            authorization.super_user_listeners = Some(known.map(|listener| listener.name.clone()).collect());
+        }
         let metadata_log_dir = values.string("metadata.log.dir").map(PathBuf::from);
         let config = Self {
             profile: *profile,
@@ -215,15 +224,15 @@ impl BrokerConfig {
 }
 
 /// What all steps look at.
-struct Parts<'a> {
-    sources: &'a Sources,
-    written: WrittenKeys,
-    home: Option<PathBuf>,
-    profile: Profile,
+pub(super) struct Parts<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) written: WrittenKeys,
+    pub(super) home: Option<PathBuf>,
+    pub(super) profile: Profile,
 }
 
 impl Parts<'_> {
-    fn guard(&self, values: &Values) -> Guard {
+    pub(super) fn guard(&self, values: &Values) -> Guard {
         Guard { profile: self.profile, loose_modes: values.bool("schloss.allow.loose.modes") }
     }
 
@@ -366,108 +375,11 @@ impl Parts<'_> {
     }
 }
 
-/// JAAS contexts: read once, judged when first used.
-struct Logins<'a> {
-    parts: &'a Parts<'a>,
-    file: Option<(PathBuf, JaasFile)>,
-    rules: Rules,
-    guard: Guard,
-    judged: Vec<String>,
-}
-
-impl<'a> Logins<'a> {
-    fn new(parts: &'a Parts<'a>, values: &Values, out: &mut Diagnostics) -> Self {
-        let options = parts.sources.env.get("KAFKA_OPTS").map(|options| jvm::properties(options)).unwrap_or_default();
-        let list = |name: &str| options.get(name).map(|list| jvm::names(list));
-        let rules = Rules {
-            profile: parts.profile,
-            allowed: list(jvm::ALLOWED_LOGIN_MODULES),
-            disallowed: list(jvm::DISALLOWED_LOGIN_MODULES).unwrap_or_default(),
-        };
-        let beside = || parts.home.as_ref().map(|home| home.join(JAAS_BESIDE)).filter(|path| path.exists());
-        let named =
-            options.get(jvm::LOGIN_CONFIG).map(|path| PathBuf::from(path.strip_prefix("file:").unwrap_or(path)));
-        let path = parts.sources.jaas.clone().or(named).or_else(beside);
-        let expansions = Expansions { properties: Some(&options), env: Some(&parts.sources.env) };
-        let file = path.and_then(|path| match jaas::read_file(&path, &expansions) {
-            Ok(file) => {
-                out.extend(file.warnings.clone());
-                Some((path, file))
-            }
-            Err(errors) => {
-                out.extend(errors);
-                None
-            }
-        });
-        Self { parts, file, rules, guard: parts.guard(values), judged: Vec::new() }
-    }
-
-    /// `listener.name.<l>.<m>.sasl.jaas.config`, then `<l>.KafkaServer`, then `KafkaServer`.
-    fn of(&mut self, listener: &ListenerName, mechanism: &str, out: &mut Diagnostics) -> Option<Credentials> {
-        let kind = if mechanism == "PLAIN" { ModuleKind::Plain } else { ModuleKind::Scram };
-        let (lower, mechanism_lower) = (listener.as_str().to_lowercase(), mechanism.to_lowercase());
-        let key = format!("{}{mechanism_lower}.sasl.jaas.config", listener.config_prefix());
-        let modules = match self.parts.written.get(&key) {
-            Some(written) => Some(vec![self.property(written, out)?]),
-            None => self.section(&lower, out),
-        };
-        let Some(modules) = modules else {
-            if kind == ModuleKind::Plain && !out.has_errors() {
-                let missing = Diagnostic::error(Code::J0040).arg(listener).arg(mechanism);
-                out.push(missing.arg(lower).arg(mechanism_lower));
-            }
-            return None;
-        };
-        let found = credentials(&modules, kind);
-        if kind == ModuleKind::Plain && found.users.is_empty() {
-            out.push(Diagnostic::warning(Code::J0107).arg(listener));
-        }
-        Some(found)
-    }
-
-    fn property(&self, written: &Written, out: &mut Diagnostics) -> Option<LoginModule> {
-        match jaas::parse_property(&written.value) {
-            Ok((module, warnings)) => {
-                out.extend(warnings);
-                out.extend(check(std::slice::from_ref(&module), &self.rules));
-                Some(module)
-            }
-            Err(errors) => {
-                let raw = written.value.source().expose();
-                let range = written.value.range(&(0..written.value.expose().len()));
-                if raw.get(range).is_some_and(|raw| raw.contains("\\\"")) {
-                    out.push(Diagnostic::warning(Code::P0106).at(written.value_place()));
-                }
-                out.extend(errors);
-                None
-            }
-        }
-    }
-
-    fn section(&mut self, listener: &str, out: &mut Diagnostics) -> Option<Vec<LoginModule>> {
-        let (path, file) = self.file.as_ref()?;
-        let own = format!("{listener}.KafkaServer");
-        let (name, modules) = match file.section(&own) {
-            Some(modules) => (own.as_str(), modules),
-            None => ("KafkaServer", file.section("KafkaServer")?),
-        };
-        if !self.judged.iter().any(|judged| judged == name) {
-            out.extend(check(modules, &self.rules));
-            let holds_passwords = modules.iter().any(|module| !module.options.is_empty());
-            if self.judged.is_empty() && holds_passwords {
-                out.extend_maybe(self.guard.check_mode(path, Code::J0203, None));
-            }
-            self.judged.push(name.to_owned());
-        }
-        Some(modules.to_vec())
-    }
-}
-
 fn directory_of(file: &Path) -> PathBuf {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-fn log_dirs(values: &Values) -> Vec<PathBuf> {
+pub(super) fn log_dirs(values: &Values) -> Vec<PathBuf> {
     let dirs = values.list("log.dirs");
     let dirs = if dirs.is_empty() { values.list("log.dir") } else { dirs };
     dirs.into_iter().map(PathBuf::from).collect()
@@ -498,87 +410,6 @@ fn machine_name() -> String {
     let read = |path: &str| std::fs::read_to_string(path).ok().map(|name| name.trim().to_owned());
     let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
-}
-
-fn per_ip(values: &Values, written: &WrittenKeys, out: &mut Diagnostics) -> Vec<(String, i32)> {
-    const KEY: &str = "max.connections.per.ip.overrides";
-    let text = values.string(KEY).unwrap_or_default();
-    let result = listeners::connections_per_ip(&text);
-    if values.get("max.connections.per.ip").number() == Some(0) && text.is_empty() {
-        let text = format!("max.connections.per.ip can be set to zero only if {KEY} property is set.");
-        let place = written.get("max.connections.per.ip").map(Written::value_place);
-        out.push(Diagnostic::error(Code::P0303).arg(text).at_maybe(place));
-    }
-    result.unwrap_or_else(|error| {
-        out.push(Diagnostic::error(Code::P0303).arg(error).at_maybe(written.get(KEY).map(Written::value_place)));
-        Vec::new()
-    })
-}
-
-/// What must hold between numbers (`KafkaConfig.validateValues`), with Kafka's texts.
-fn check_between(values: &Values, written: &WrittenKeys, out: &mut Diagnostics) {
-    let n = |key: &str| values.get(key).number().unwrap_or(0);
-    let mut refuse = |key: &str, text: String| {
-        out.push(Diagnostic::error(Code::P0303).arg(text).at_maybe(written.get(key).map(Written::value_place)));
-    };
-    let first = |names: [(&'static str, i64); 3]| {
-        names.into_iter().find(|(key, _)| values.is_set(key)).map(|(key, factor)| (key, n(key).saturating_mul(factor)))
-    };
-    let retention = [("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)];
-    if let Some((key, 0)) = first(retention) {
-        refuse(key, "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".to_owned());
-    }
-    if values.is_set("log.roll.ms") && n("log.roll.ms") < 1 {
-        refuse("log.roll.ms", "log.roll.ms must be greater than or equal to 1".to_owned());
-    }
-    if values.is_set("log.roll.jitter.ms") && n("log.roll.jitter.ms") < 0 {
-        refuse("log.roll.jitter.ms", "log.roll.jitter.ms must be greater than or equal to 0".to_owned());
-    }
-    let budget = n("queued.max.request.bytes");
-    if budget > 0 && budget < n("socket.request.max.bytes") {
-        let text = "queued.max.request.bytes must be larger or equal to socket.request.max.bytes";
-        refuse("queued.max.request.bytes", text.to_owned());
-    }
-    let (delay, idle) = (n("connection.failed.authentication.delay.ms"), n("connections.max.idle.ms"));
-    if idle > 0 && delay >= idle {
-        let text = format!(
-            "connection.failed.authentication.delay.ms={delay} should always be less than connections.max.idle.ms={idle} \
-             to prevent failed authentication responses from timing out"
-        );
-        refuse("connection.failed.authentication.delay.ms", text);
-    }
-    if n("replica.fetch.wait.max.ms") > n("replica.socket.timeout.ms") {
-        let text = "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary \
-                    socket timeouts";
-        refuse("replica.fetch.wait.max.ms", text.to_owned());
-    } else if n("replica.fetch.wait.max.ms") > n("replica.lag.time.max.ms") {
-        let text = "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent \
-                    frequent changes in ISR";
-        refuse("replica.lag.time.max.ms", text.to_owned());
-    }
-    if n("log.cleaner.dedupe.buffer.size") / n("log.cleaner.threads").max(1) < 1 << 20 {
-        let text = "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.";
-        refuse("log.cleaner.dedupe.buffer.size", text.to_owned());
-    }
-    let codec = n("offsets.topic.compression.codec");
-    if !(0..=4).contains(&codec) {
-        refuse("offsets.topic.compression.codec", format!("Unknown compression type id: {codec}"));
-    }
-    let dirs = log_dirs(values);
-    let cordoned = values.list("cordoned.log.dirs");
-    let strange: Vec<&str> =
-        cordoned.iter().map(String::as_str).filter(|dir| !dirs.contains(&PathBuf::from(dir))).collect();
-    if !strange.is_empty() && cordoned != ["*"] {
-        let strange = strange.join(", ");
-        let text = format!(
-            "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {strange}"
-        );
-        refuse("cordoned.log.dirs", text);
-    }
-    if written.get("sasl.jaas.config").is_some() {
-        let place = written.get("sasl.jaas.config").map(Written::key_place);
-        out.push(Diagnostic::warning(Code::J0108).at_maybe(place));
-    }
 }
 
 #[cfg(test)]

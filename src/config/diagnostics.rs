@@ -204,8 +204,11 @@ impl Diagnostics {
         Self::default()
     }
 
-    /// Keeps a finding. When full, an error takes the place of the last one that is not an error.
+    /// Keeps a finding once. When full, an error takes the place of the last one that is not an error.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.list.contains(&diagnostic) {
+            return;
+        }
         if self.list.len() >= Self::MAX {
             self.left_out += 1;
             let softer = self.list.iter().rposition(|kept| kept.severity < diagnostic.severity);
@@ -341,8 +344,9 @@ mod tests {
     #[test]
     fn at_most_twenty_and_errors_first() {
         let mut all = Diagnostics::new();
-        for _ in 0..25 {
-            all.push(Diagnostic::warning(Code::J0102));
+        for number in 0..25 {
+            all.push(Diagnostic::warning(Code::J0102).arg(number));
+            all.push(Diagnostic::warning(Code::J0102).arg(0));
         }
         all.push(Diagnostic::error(Code::J0008));
         assert_eq!((all.iter().count(), all.left_out()), (Diagnostics::MAX, 6));

@@ -7,6 +7,7 @@
 //! is meant to protect be without effect silently: it works, or the start is refused.
 
 pub mod authorization;
+mod between;
 pub mod broker_config;
 pub mod catalogue;
 pub mod diagnostics;
@@ -15,6 +16,7 @@ pub mod jvm;
 pub mod keys;
 mod legacy;
 pub mod listeners;
+mod logins;
 mod nearest;
 pub mod profile;
 pub mod properties;

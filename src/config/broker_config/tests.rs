@@ -614,6 +614,14 @@ fn the_profile_decides_what_is_open() {
 fn super_users_are_separated_by_semicolons() {
     let config = load("broker.id=1\nsuper.users=User:a; User:CN=b,O=c ;").unwrap().config;
     assert_eq!(config.authorization.super_users, [KafkaPrincipal::user("a"), KafkaPrincipal::user("CN=b,O=c")]);
+    assert_eq!(config.authorization.super_user_listeners, None);
+    let strict = load("schloss.profile=strict\nbroker.id=1\nlisteners=PLAINTEXT://localhost:1").unwrap().config;
+    assert_eq!(strict.authorization.super_user_listeners, Some(Vec::new()));
+    let named =
+        "schloss.profile=strict\nbroker.id=1\nlisteners=PLAINTEXT://localhost:1\nschloss.super.users.listeners=";
+    let one = load(&format!("{named}plaintext")).unwrap().config.authorization.super_user_listeners;
+    assert_eq!(one, Some(vec![ListenerName::new("PLAINTEXT")]));
+    assert_eq!(load(&format!("{named}*")).unwrap().config.authorization.super_user_listeners, None);
     let comma = load("broker.id=1\nsuper.users=User:a,User:b").unwrap();
     assert!(codes(&comma.warnings).contains(&"A0003"));
 }
@@ -734,4 +742,23 @@ fn references_are_resolved_and_never_printed() {
     assert!(!refused.to_string().contains("hunter2"), "{refused}");
     let good = load(&text.replace(":threads}", ":parts}")).unwrap();
     assert_eq!(good.config.settings.num_partitions, 4);
+}
+
+#[test]
+fn a_lost_backslash_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |quote: &str| {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        let text = format!(
+            "broker.id=1\nlisteners=SASL_PLAINTEXT://127.0.0.1:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n\
+             sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN\n\
+             listener.name.sasl_plaintext.plain.sasl.jaas.config={module} user_a=\"b{quote}c\";\n"
+        );
+        let file = write(&dir, "server.properties", &text);
+        BrokerConfig::load(Sources { file: Some(file), ..Sources::default() })
+    };
+    let refused = with("\\\"").unwrap_err();
+    assert!(refused.iter().any(|d| d.code == Code::P0106), "{refused}");
+    let right = with("\\\\\\\"").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(right.config.listeners[0].jaas["PLAIN"].users[0].password.expose(), "b\"c");
 }

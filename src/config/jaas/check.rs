@@ -196,22 +196,19 @@ fn check_option(module: &LoginModule, kind: ModuleKind, option: &JaasOption, pro
         out.push(Diagnostic::error(Code::J0031).arg(who).at(module.value_place(option)));
         return;
     }
-    if SAMPLES.contains(&value) {
-        let severity = match profile {
-            Profile::Strict => Some(Severity::Error),
-            Profile::Compat => Some(Severity::Warning),
-            Profile::Dev => None,
-        };
-        out.extend_maybe(severity.map(|s| Diagnostic::new(s, Code::J0202).arg(who).at(module.key_place(option))));
-    }
-    if user.is_some() && !value.starts_with("$argon2id$") {
-        let severity = match profile {
-            Profile::Strict => Some(Severity::Warning),
-            Profile::Compat => Some(Severity::Note),
-            Profile::Dev => None,
-        };
-        out.extend_maybe(severity.map(|s| Diagnostic::new(s, Code::J0201).arg(who).at(module.key_place(option))));
-    }
+    let sample = SAMPLES.contains(&value);
+    let clear = user.is_some() && !value.starts_with("$argon2id$");
+    let (code, strict, compat) = match (sample, clear) {
+        (true, _) => (Code::J0202, Severity::Error, Severity::Warning),
+        (false, true) => (Code::J0201, Severity::Warning, Severity::Note),
+        (false, false) => return,
+    };
+    let severity = match profile {
+        Profile::Strict => strict,
+        Profile::Compat => compat,
+        Profile::Dev => return,
+    };
+    out.push(Diagnostic::new(severity, code).arg(who).at(module.key_place(option)));
 }
 
 /// Names nobody may have: they mean something else, or would forge a log line.
