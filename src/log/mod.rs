@@ -14,4 +14,12 @@
 //! [`storage`] names the file system.
 #![warn(clippy::as_conversions)]
 
+pub mod checkpoint;
+pub mod clean_shutdown;
+pub mod config;
+pub mod file_name;
+pub mod meta_properties;
+pub mod partition_metadata;
 pub mod storage;
+
+mod width;
