@@ -18,8 +18,13 @@ pub mod checkpoint;
 pub mod clean_shutdown;
 pub mod config;
 pub mod file_name;
+pub mod index_file;
+pub mod leader_epoch_cache;
 pub mod meta_properties;
+pub mod offset_index;
 pub mod partition_metadata;
 pub mod storage;
+pub mod time_index;
+pub mod transaction_index;
 
 mod width;
