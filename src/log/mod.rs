@@ -26,5 +26,6 @@ pub mod partition_metadata;
 pub mod storage;
 pub mod time_index;
 pub mod transaction_index;
+pub mod validator;
 
 mod width;
