@@ -253,7 +253,8 @@ mod tests {
             index.append(Number(n * 10)).unwrap();
         }
         assert_eq!(index.room(), 4096 / 8 - 300);
-        for (limit, count, last) in [(0, 1, Some(0)), (5, 1, Some(0)), (1999, 200, Some(1990)), (9999, 300, Some(2990))] {
+        for (limit, count, last) in [(0, 1, Some(0)), (5, 1, Some(0)), (1999, 200, Some(1990)), (9999, 300, Some(2990))]
+        {
             let found = index.last_where(Access::Blocking, |Number(n)| n <= limit).unwrap();
             assert_eq!(found, (count, last.map(Number)), "{limit}");
         }

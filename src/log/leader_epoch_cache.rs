@@ -195,10 +195,10 @@ mod tests {
     fn starting_later_keeps_the_epoch_in_force() {
         let (_, cache) = cache(&[(1, 0), (3, 10), (4, 20)]);
         cache.truncate_from_start(15).unwrap();
-        assert_eq!(**cache.shared().load(), [
-            EpochEntry { epoch: 3, start_offset: 15 },
-            EpochEntry { epoch: 4, start_offset: 20 }
-        ]);
+        assert_eq!(
+            **cache.shared().load(),
+            [EpochEntry { epoch: 3, start_offset: 15 }, EpochEntry { epoch: 4, start_offset: 20 }]
+        );
         cache.truncate_from_start(20).unwrap();
         assert_eq!(**cache.shared().load(), [EpochEntry { epoch: 4, start_offset: 20 }]);
     }
@@ -213,8 +213,14 @@ mod tests {
             (found.epoch, found.end_offset)
         };
         assert_eq!([end(-1), end(8)], [(-1, -1); 2]);
-        assert_eq!([end(0), end(2), end(3), end(5), end(6), end(7)], [(0, 6), (2, 10), (2, 10), (5, 20), (5, 20), (7, 30)]);
+        assert_eq!(
+            [end(0), end(2), end(3), end(5), end(6), end(7)],
+            [(0, 6), (2, 10), (2, 10), (5, 20), (5, 20), (7, 30)]
+        );
         assert_eq!(end_offset_for(&[], 0, 30), EpochEndOffset::UNKNOWN);
-        assert_eq!([5, 6, 9, 10, 99].map(|offset| epoch_for_offset(&epochs, offset)), [None, Some(2), Some(2), Some(5), Some(7)]);
+        assert_eq!(
+            [5, 6, 9, 10, 99].map(|offset| epoch_for_offset(&epochs, offset)),
+            [None, Some(2), Some(2), Some(5), Some(7)]
+        );
     }
 }

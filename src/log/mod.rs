@@ -27,5 +27,6 @@ pub mod producer_state;
 pub mod storage;
 pub mod time_index;
 pub mod transaction_index;
+pub mod validator;
 
 mod width;

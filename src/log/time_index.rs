@@ -136,8 +136,7 @@ impl TimeIndex {
     /// Whatever the disk answers.
     pub fn truncated(&self, offset: i64, max_bytes: u32) -> io::Result<Self> {
         let target = u64::try_from(offset.saturating_sub(self.base_offset)).unwrap_or(0);
-        let (kept, _) =
-            self.entries.last_where(Access::Blocking, |entry| u64::from(entry.relative_offset) < target)?;
+        let (kept, _) = self.entries.last_where(Access::Blocking, |entry| u64::from(entry.relative_offset) < target)?;
         Ok(Self { base_offset: self.base_offset, entries: self.entries.cut(kept, max_bytes)? })
     }
 

@@ -44,12 +44,8 @@ impl AbortedTxn {
             rest = tail;
             Some(i64::from_be_bytes(*head))
         };
-        let entry = Self {
-            producer_id: field()?,
-            first_offset: field()?,
-            last_offset: field()?,
-            last_stable_offset: field()?,
-        };
+        let entry =
+            Self { producer_id: field()?, first_offset: field()?, last_offset: field()?, last_stable_offset: field()? };
         (i16::from_be_bytes(*version) == 0).then_some(entry)
     }
 }
