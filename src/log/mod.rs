@@ -23,7 +23,7 @@ pub mod leader_epoch_cache;
 pub mod meta_properties;
 pub mod offset_index;
 pub mod partition_metadata;
-pub mod segment;
+pub mod producer_state;
 pub mod storage;
 pub mod time_index;
 pub mod transaction_index;

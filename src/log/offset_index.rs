@@ -93,6 +93,19 @@ impl OffsetIndex {
         Ok(found.map_or(0, |entry| entry.position))
     }
 
+    /// The offset of the first entry whose batch begins at `position` or later.
+    ///
+    /// # Errors
+    /// As [`Access::read`].
+    pub fn first_offset_from(&self, position: u32, access: Access) -> io::Result<Option<i64>> {
+        let (before, _) = self.entries.last_where(access, |entry| entry.position < position)?;
+        if before >= self.entries.count() {
+            return Ok(None);
+        }
+        let entry = self.entries.entry(before, access)?;
+        Ok(Some(self.base_offset.saturating_add(i64::from(entry.relative_offset))))
+    }
+
     /// The same index without the entries from `offset` on.
     ///
     /// # Errors
