@@ -24,6 +24,7 @@ pub mod meta_properties;
 pub mod offset_index;
 pub mod partition_metadata;
 pub mod producer_state;
+pub mod segment;
 pub mod storage;
 pub mod time_index;
 pub mod transaction_index;
