@@ -11,6 +11,7 @@
 
 pub mod authorizer;
 pub mod credentials;
+pub mod one_line;
 pub mod password;
 pub mod sasl;
 pub mod verifier;
