@@ -72,7 +72,6 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
             error_message: Some(text.into()),
             auth_bytes: bytes.into(),
             session_lifetime_ms: i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX),
-            ..Default::default()
         })
     };
     if matches!(&*context.connection.auth.borrow(), AuthState::Authenticated(_)) {

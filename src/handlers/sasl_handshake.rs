@@ -72,6 +72,6 @@ fn may_log_in_again(context: &RequestContext<'_>, identity: &Identity) -> bool {
 }
 
 fn refusal(responder: Responder, code: ErrorCode, mechanisms: Vec<bytestring::ByteString>) -> super::Response {
-    let response = SaslHandshakeResponse { error_code: code.code(), mechanisms, ..Default::default() };
+    let response = SaslHandshakeResponse { error_code: code.code(), mechanisms };
     responder.respond(&response)
 }

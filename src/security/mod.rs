@@ -13,5 +13,6 @@ pub mod authorizer;
 pub mod credentials;
 pub mod one_line;
 pub mod password;
+pub mod principal;
 pub mod sasl;
 pub mod verifier;
