@@ -23,6 +23,8 @@ mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod metadata;
 pub mod reply;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 
 pub use connection::{AuthState, ClientSoftware, Connection, Identity, Listener};
 pub use context::{Broker, RequestContext, Settings};
@@ -69,8 +71,10 @@ pub fn table() -> &'static [Spec] {
 
 const TABLE: &[Spec] = &[
     metadata::SPEC,
+    sasl_handshake::SPEC,
     api_versions::SPEC,
     describe_acls::SPEC,
+    sasl_authenticate::SPEC,
     describe_user_scram_credentials::SPEC,
     describe_cluster::SPEC,
     describe_topic_partitions::SPEC,
