@@ -87,6 +87,11 @@ impl MetadataImage {
         self.before_transaction.is_some()
     }
 
+    /// What stays if an open metadata transaction is aborted.
+    pub fn settled(&self) -> &Self {
+        self.before_transaction.as_deref().unwrap_or(self)
+    }
+
     /// What may be shown: itself, or what it was before an open metadata transaction.
     pub fn visible(self: &Arc<Self>) -> Arc<Self> {
         self.before_transaction.clone().unwrap_or_else(|| Arc::clone(self))
