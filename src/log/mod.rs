@@ -20,6 +20,7 @@ pub mod config;
 pub mod file_name;
 pub mod meta_properties;
 pub mod partition_metadata;
+pub mod segment;
 pub mod storage;
 
 mod width;
