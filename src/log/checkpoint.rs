@@ -147,7 +147,9 @@ mod tests {
     fn damage_is_refused() {
         let disk = FaultyDisk::new();
         let path = Path::new("/f");
-        for text in ["1\n0\n", "0\n", "0\nx\n", "0\n2\nt 0 1\n", "0\n1\nt 0 1\nt 1 1\n", "0\n1\nt 0\n", "0\n1\nt 0 1 1\n"] {
+        for text in
+            ["1\n0\n", "0\n", "0\nx\n", "0\n2\nt 0 1\n", "0\n1\nt 0 1\nt 1 1\n", "0\n1\nt 0\n", "0\n1\nt 0 1 1\n"]
+        {
             put(&disk, path, text);
             assert_eq!(read_offsets(&disk, path).unwrap_err().kind(), io::ErrorKind::InvalidData, "{text:?}");
         }

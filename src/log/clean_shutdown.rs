@@ -63,7 +63,10 @@ mod tests {
         let (disk, dir) = (FaultyDisk::new(), Path::new("/"));
         assert_eq!(read(&disk, dir).unwrap(), None);
         write(&disk, dir, 12).unwrap();
-        assert_eq!(disk.read_file(Path::new("/.kafka_cleanshutdown"), 99).unwrap(), br#"{"version":0,"brokerEpoch":12}"#);
+        assert_eq!(
+            disk.read_file(Path::new("/.kafka_cleanshutdown"), 99).unwrap(),
+            br#"{"version":0,"brokerEpoch":12}"#
+        );
         assert_eq!(read(&disk, dir).unwrap(), Some(12));
         remove(&disk, dir).unwrap();
         disk.power_cut(None);

@@ -120,10 +120,7 @@ mod tests {
         assert_eq!(PartitionDir::parse(&name), Some(PartitionDir::Delete(partition.clone())));
         assert_eq!(PartitionDir::parse(&stray_dir(&partition, unique)), Some(PartitionDir::Stray(partition)));
         // A topic may itself end like that.
-        assert_eq!(
-            PartitionDir::parse("x-delete-0"),
-            Some(PartitionDir::Current(TopicPartition::new("x-delete", 0)))
-        );
+        assert_eq!(PartitionDir::parse("x-delete-0"), Some(PartitionDir::Current(TopicPartition::new("x-delete", 0))));
         for name in ["lost+found", "-1", "topic-", "topic-x", "remote-log-index-cache", "topic-99999999999"] {
             assert_eq!(PartitionDir::parse(name), None, "{name}");
         }

@@ -64,7 +64,8 @@ mod tests {
     fn a_missing_file_is_no_id_and_a_bad_one_an_error() {
         let disk = FaultyDisk::new();
         assert_eq!(read(&disk, Path::new("/")).unwrap(), None);
-        for text in ["", "version: 1\ntopic_id: HHnIV-EsThCbqlI9qdk6dQ", "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA"] {
+        for text in ["", "version: 1\ntopic_id: HHnIV-EsThCbqlI9qdk6dQ", "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA"]
+        {
             disk.replace_file(Path::new("/partition.metadata"), text.as_bytes()).unwrap();
             assert_eq!(read(&disk, Path::new("/")).unwrap_err().kind(), io::ErrorKind::InvalidData, "{text:?}");
         }

@@ -206,5 +206,8 @@ pub fn is_credential(record: &MetadataRecord) -> bool {
 }
 
 #[cfg(test)]
+#[path = "kafka_log.rs"]
+mod kafka_log;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
