@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_lc_rs::{digest, hmac};
 use zeroize::Zeroizing;
 
 use super::acls::for_cluster;
@@ -15,9 +14,11 @@ use super::{Controller, MAX_RECORDS_PER_REQUEST, Outcome};
 use crate::metadata::scram::ScramKey;
 use crate::metadata::snapshot::{RecordAndVersion, scram_record};
 use crate::model::error_code::ErrorCode;
-use crate::model::scram::{ScramCredential, ScramMechanism};
+use crate::model::scram::ScramMechanism;
 use crate::protocol::records::metadata::RemoveUserScramCredentialRecord;
 use crate::security::authorizer::permit::{Permit, op};
+use crate::security::credentials::check_user_name;
+use crate::security::sasl::scram_keys::credential_from_salted;
 
 /// `AlterUserScramCredentials`.
 #[derive(Debug)]
@@ -89,34 +90,16 @@ impl Controller {
         if upsertion.iterations > ScramMechanism::MAX_ITERATIONS {
             return refuse("Too many iterations");
         }
-        if matches!(&*upsertion.user, "*" | "ANONYMOUS") {
-            return refuse("Username must not be * or ANONYMOUS");
-        }
-        if upsertion.user.chars().any(char::is_control) {
-            return refuse("Username must not contain control characters");
+        if let Err(error) = check_user_name(&upsertion.user) {
+            return refuse(&format!("Username is not acceptable: {}", error.reason()));
         }
         // Kafka fails here with UNKNOWN_SERVER_ERROR.
         if upsertion.salted_password.is_empty() {
             return refuse("Salted password must not be empty");
         }
-        let credential = credential(mechanism, &upsertion.salt, &upsertion.salted_password, upsertion.iterations);
+        let ScramUpsertion { salt, salted_password, iterations, .. } = upsertion;
+        let credential = credential_from_salted(mechanism, salted_password, salt, *iterations);
         Ok(RecordAndVersion::v0(scram_record(&ScramKey::new(&upsertion.user, mechanism), &credential)))
-    }
-}
-
-/// What is stored of a salted password (RFC 5802 section 3).
-pub(super) fn credential(mechanism: ScramMechanism, salt: &[u8], salted: &[u8], iterations: i32) -> ScramCredential {
-    let (hmac, digest) = match mechanism {
-        ScramMechanism::Sha256 => (hmac::HMAC_SHA256, &digest::SHA256),
-        ScramMechanism::Sha512 => (hmac::HMAC_SHA512, &digest::SHA512),
-    };
-    let key = hmac::Key::new(hmac, salted);
-    let client_key = hmac::sign(&key, b"Client Key");
-    ScramCredential {
-        salt: salt.into(),
-        stored_key: digest::digest(digest, client_key.as_ref()).as_ref().into(),
-        server_key: hmac::sign(&key, b"Server Key").as_ref().into(),
-        iterations,
     }
 }
 

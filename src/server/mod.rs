@@ -5,3 +5,5 @@
 
 pub mod clock;
 pub mod files;
+pub mod format;
+pub mod metadata_log;

@@ -1,0 +1,5 @@
+//! The metadata log.
+
+pub mod batch;
+pub mod quorum_records;
+pub mod snapshot;
