@@ -36,6 +36,7 @@ pub use request::{ApiError, ControllerError, ControllerRequest, ControllerRespon
 pub use scram::{AlterScramCredentials, ScramDeletion, ScramUpsertion};
 pub use topics::{CreateTopic, CreateTopics, CreatedTopic, DeleteTopic, DeleteTopics, TopicCreation};
 
+use crate::metadata::delta::Touched;
 use crate::metadata::image::{ApplyError, MetadataImage};
 use crate::metadata::snapshot::RecordAndVersion;
 use crate::model::broker::BrokerId;
@@ -137,9 +138,17 @@ impl Controller {
         self.image.apply(offset, record)
     }
 
-    /// Takes in an image that was read from elsewhere.
-    pub fn reset(&mut self, image: MetadataImage) {
-        self.image = image;
+    /// The same, and adds to `touched` what the record was about.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_noting(
+        &mut self,
+        offset: i64,
+        record: &MetadataRecord,
+        touched: &mut Touched,
+    ) -> Result<(), ApplyError> {
+        self.image.apply_noting(offset, record, touched)
     }
 }
 

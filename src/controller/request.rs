@@ -91,6 +91,9 @@ pub enum ControllerError {
     /// The controller is not active: starting, or stopped.
     #[error("the controller is not active")]
     NotActive,
+    /// Too many requests wait already.
+    #[error("the controller has too many requests waiting")]
+    Overloaded,
     /// The metadata log's disk failed; the broker is going down.
     #[error("the metadata log failed")]
     LogFailed,
@@ -102,6 +105,7 @@ impl ControllerError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotActive => ErrorCode::NotController,
+            Self::Overloaded => ErrorCode::RequestTimedOut,
             Self::LogFailed => ErrorCode::KafkaStorageError,
             Self::Refused(error) => error.code(),
         }

@@ -77,9 +77,14 @@ impl MetadataImage {
         self.offset
     }
 
-    /// Says that everything up to `offset` is in it: control batches, and snapshots, whose records count from 0.
+    /// Says that everything up to `offset` is in it, control batches too.
     pub fn advance(&mut self, offset: i64) {
         self.offset = self.offset.max(offset);
+    }
+
+    /// Says that `offset` is the last that it stands for: a snapshot's records count from 0.
+    pub fn set_offset(&mut self, offset: i64) {
+        self.offset = offset;
     }
 
     /// Is a metadata transaction open? Then nobody but the controller may look.
@@ -199,8 +204,7 @@ impl MetadataImage {
     }
 }
 
-/// Is a record of this id one that could hold a password's derivative? Old segments with such records are removed once
-/// the credential is changed or deleted.
+/// Is the record about a SCRAM credential? Segments and snapshots that hold old ones are removed.
 pub fn is_credential(record: &MetadataRecord) -> bool {
     matches!(record, MetadataRecord::UserScramCredential(_) | MetadataRecord::RemoveUserScramCredential(_))
 }
