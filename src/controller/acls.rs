@@ -71,7 +71,7 @@ impl Controller {
                 return Err(ApiError::new(ErrorCode::InvalidRequest, text));
             }
             removed.extend(matching.iter().map(|(id, _)| **id));
-            matching.sort_by(|(_, a), (_, b)| a.cmp(b));
+            matching.sort_by_key(|(_, binding)| *binding);
             Ok(matching.into_iter().map(|(_, binding)| binding.clone()).collect())
         });
         let results = results.collect();

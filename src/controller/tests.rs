@@ -153,6 +153,7 @@ impl Bench {
         }
     }
 
+    #[allow(clippy::type_complexity)]
     fn create(
         &mut self,
         topics: Vec<CreateTopic>,
@@ -317,6 +318,7 @@ fn assignments_are_refused_as_kafka_refuses_them() {
     let text = "A manual partition assignment was specified, but replication factor was not set to -1.";
     assert_eq!(bench.refusal(both), (ErrorCode::InvalidRequest, text.to_owned()));
     let consecutive = "partitions should be a consecutive 0-based integer sequence";
+    #[allow(clippy::type_complexity)]
     let cases: [(&[(i32, &[i32])], &str); 8] = [
         (&[(1, &[1])], consecutive),
         (&[(-1, &[1])], consecutive),

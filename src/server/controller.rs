@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -287,21 +287,18 @@ impl Driver {
                 if stop || taken == GROUP {
                     break;
                 }
-                next = match commands.try_recv() {
-                    Ok(command) => Some(command),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = commands.try_recv().ok();
             }
             self.timers()?;
             self.commit()?;
             if stop {
                 return Ok(());
             }
-            if let Some(job) = self.log.begin_snapshot(self.clock.mono(), self.clock.wall())? {
-                if let Err(error) = write_snapshot(job, back.clone()) {
-                    tracing::error!(%error, "no thread to write a snapshot of the metadata");
-                    self.log.abandon_snapshot();
-                }
+            if let Some(job) = self.log.begin_snapshot(self.clock.mono(), self.clock.wall())?
+                && let Err(error) = write_snapshot(job, back.clone())
+            {
+                tracing::error!(%error, "no thread to write a snapshot of the metadata");
+                self.log.abandon_snapshot();
             }
         }
     }
