@@ -110,7 +110,8 @@ impl Controller {
                     records.append(&mut self.fence(&existing));
                 }
                 if existing.epoch != request.previous_epoch {
-                    records.append(&mut self.elections_for_unclean(request.broker));
+                    let mut unclean = self.elections_for_unclean(request.broker, &records);
+                    records.append(&mut unclean);
                 }
             }
             None => {}

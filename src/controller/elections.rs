@@ -5,6 +5,7 @@
 //! leader stopped remembers it.
 
 use super::Controller;
+use crate::metadata::image::MetadataImage;
 use crate::metadata::metadata_version::MetadataVersion;
 use crate::metadata::snapshot::{RecordAndVersion, numbers};
 use crate::metadata::topics::{LeaderRecoveryState, NO_LEADER_CHANGE, PartitionImage, TopicImage};
@@ -41,16 +42,26 @@ impl Controller {
         changes: BrokerChanges,
         concerns: impl Fn(&PartitionImage) -> bool,
     ) -> Vec<RecordAndVersion> {
+        self.elections_in(&self.image, changes, concerns)
+    }
+
+    /// The same for an image that may be ahead of the latest by records of the same batch.
+    fn elections_in(
+        &self,
+        image: &MetadataImage,
+        changes: BrokerChanges,
+        concerns: impl Fn(&PartitionImage) -> bool,
+    ) -> Vec<RecordAndVersion> {
         let metadata_version = self.image.features.metadata_version_or_minimum();
         let elr_enabled = self.is_elr_enabled();
         let is_active = |id: BrokerId| {
             if changes.leaves_isr == Some(id) {
                 return false;
             }
-            changes.joins == Some(id) || self.image.cluster.is_active(id)
+            changes.joins == Some(id) || image.cluster.is_active(id)
         };
         let mut records = Vec::new();
-        for topic in self.image.topics.iter() {
+        for topic in image.topics.iter() {
             let mut configs = None;
             for (index, partition) in topic.partitions().filter(|(_, partition)| concerns(partition)) {
                 let (unclean_enabled, min_insync_replicas) = *configs.get_or_insert_with(|| {
@@ -84,12 +95,21 @@ impl Controller {
     }
 
     /// A broker registers after it stopped without saying so: it leaves every ELR, and the ISRs of those partitions.
-    pub(super) fn elections_for_unclean(&self, broker: BrokerId) -> Vec<RecordAndVersion> {
+    /// `before` are the records of the same batch that fence its last incarnation.
+    pub(super) fn elections_for_unclean(&self, broker: BrokerId, before: &[RecordAndVersion]) -> Vec<RecordAndVersion> {
         if !self.is_elr_enabled() {
             return Vec::new();
         }
+        let mut image = self.image.clone();
+        for (offset, record) in (image.offset() + 1..).zip(before) {
+            if let Err(error) = image.apply(offset, &record.record) {
+                tracing::error!(%error, "a decision of the controller contradicts its image");
+            }
+        }
         let changes = BrokerChanges { leaves_isr: Some(broker), unclean: Some(broker), ..BrokerChanges::default() };
-        self.elections(changes, |partition| partition.isr.contains(&broker) || partition.elr.contains(&broker))
+        self.elections_in(&image, changes, |partition| {
+            partition.isr.contains(&broker) || partition.elr.contains(&broker)
+        })
     }
 
     /// A change of one replica's directory, with the election it causes where that directory is not usable.

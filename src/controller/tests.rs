@@ -676,6 +676,26 @@ fn eligible_leader_replicas_are_kept_as_in_kafkas_log() {
     });
 }
 
+/// Kafka waits until a killed broker's session is over. Ours comes back at once, to the same partitions.
+#[test]
+fn a_killed_broker_of_this_process_comes_back_as_in_kafkas_log_but_at_once() {
+    for (log, killed, back) in [(STATIC, 56, 68), (DYNAMIC, 72, 88)] {
+        let mut bench = Bench::of(replay(log, killed));
+        let directories = bench.controller.image().cluster.broker(BrokerId(1)).unwrap().directories.clone();
+        let request = RegisterBroker { local: true, directories, ..registration(1, 1234, -1) };
+        let ControllerResponse::RegisterBroker { epoch } =
+            bench.ask(ControllerRequest::RegisterBroker(request)).response
+        else {
+            panic!()
+        };
+        bench.beat(1, epoch, |_| {});
+        let theirs = replay(log, back);
+        assert!(theirs.cluster.is_active(BrokerId(1)));
+        assert!(bench.controller.image().cluster.is_active(BrokerId(1)));
+        assert!(bench.controller.image().topics == theirs.topics);
+    }
+}
+
 #[test]
 fn a_replica_with_a_choice_of_directories_is_assigned_later() {
     let mut bench = Bench::of(MetadataImage::default());

@@ -493,6 +493,88 @@ fn what_was_acknowledged_survives_a_power_cut_anywhere() {
     }
 }
 
+macro_rules! fixture {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/kafka-4.3.1/metadata-", $name))
+                .as_slice(),
+        )
+    };
+}
+
+/// A directory with files as Kafka left them.
+fn left_by_kafka(files: &[(&str, &[u8])]) -> FaultyDisk {
+    let disk = FaultyDisk::new();
+    disk.create_dir(&data().join(DIRECTORY)).unwrap();
+    for (name, content) in files {
+        let name = name.split_once('/').unwrap().1;
+        disk.replace_file(&data().join(DIRECTORY).join(name), content).unwrap();
+    }
+    disk
+}
+
+#[test]
+fn goes_on_where_kafka_stopped() {
+    let disk = left_by_kafka(&[
+        fixture!("static/00000000000000000000.log"),
+        fixture!("static/00000000000000000044-0000000001.checkpoint"),
+        fixture!("static/00000000000000000073-0000000003.checkpoint"),
+        fixture!("static/quorum-state"),
+        fixture!("static/leader-epoch-checkpoint"),
+    ]);
+    let mut bench = Bench::start(&disk).unwrap();
+    assert_eq!((bench.driver.log.epoch(), bench.driver.log.next_offset()), (4, 76));
+    let image = bench.committed();
+    assert_eq!(image.topics.len(), 2);
+    assert!(image.scram.get("carol", ScramMechanism::Sha512).is_some());
+    assert_eq!(image.producer_ids.next(), 1000);
+    bench.ask(create_acl("alice")).unwrap().unwrap();
+    bench.driver.close().unwrap();
+    assert_eq!(Bench::start(&disk).unwrap().committed().acls.len(), 4);
+}
+
+/// kraft.version 1: the log itself names the voters, and every snapshot repeats it.
+#[test]
+fn a_dynamic_quorum_is_read_and_kept() {
+    let disk = left_by_kafka(&[
+        fixture!("dynamic/00000000000000000000.log"),
+        fixture!("dynamic/00000000000000000000-0000000000.checkpoint"),
+        fixture!("dynamic/00000000000000000093-0000000003.checkpoint"),
+        fixture!("dynamic/quorum-state"),
+    ]);
+    let settings = Settings { voters: vec![7], snapshot_bytes: 1, ..log_settings() };
+    let mut bench = Bench::start_with(&disk, settings.clone()).unwrap();
+    assert_eq!(bench.driver.log.epoch(), 4);
+    let text = String::from_utf8(disk.read_file(&data().join(DIRECTORY).join("quorum-state"), 4096).unwrap()).unwrap();
+    let expected = "{\"leaderId\":1,\"leaderEpoch\":4,\"votedId\":-1,\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\
+                    \"data_version\":1}";
+    assert_eq!(text, expected);
+    assert!(bench.committed().features.is_elr_enabled());
+    assert!(bench.snapshot());
+    let newest = bench.files().iter().filter_map(|name| SnapshotId::parse(name)).max().unwrap();
+    let found = snapshot::read(&disk, &data().join(DIRECTORY).join(newest.file_name())).unwrap().unwrap();
+    assert_eq!((found.quorum.kraft_version(), found.quorum.voter_ids()), (1, Some(vec![1])));
+    bench.driver.close().unwrap();
+    Bench::start_with(&disk, settings).unwrap();
+}
+
+/// `storage format --standalone`: only the zero snapshot says who the voters are.
+#[test]
+fn a_directory_formatted_standalone_by_kafka_starts() {
+    let disk = left_by_kafka(&[fixture!("dynamic/00000000000000000000-0000000000.checkpoint")]);
+    let (_, bootstrap) = fixture!("dynamic/bootstrap.checkpoint");
+    disk.replace_file(&data().join("bootstrap.checkpoint"), bootstrap).unwrap();
+    let bench = Bench::start(&disk).unwrap();
+    // LeaderChange, KRaftVersion and KRaftVoters; then what was finalized and a user each for two mechanisms.
+    assert_eq!(bench.driver.log.epoch(), 1);
+    let image = bench.committed();
+    assert_eq!((image.scram.len(), image.features.iter().count()), (2, 6));
+    bench.driver.close().unwrap();
+    let bench = Bench::start(&disk).unwrap();
+    assert_eq!(bench.driver.log.epoch(), 2);
+}
+
 #[test]
 fn the_thread_answers_and_ends() {
     let disk = formatted();
