@@ -1,51 +1,18 @@
 //! Topic configs: checked when they are set, described when a topic is created.
 //!
-//! Precedent: Kafka's `ConfigurationControlManager` and `KafkaConfigSchema`.
+//! Precedent: Kafka's `ConfigurationControlManager` and `KafkaConfigSchema`. Which configs there are is said by `config/`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::Controller;
 use super::request::ApiError;
+use crate::config::keys::Value;
+use crate::config::topic::{Behind, Described, describe, validate_all, value};
 use crate::metadata::configs::{ConfigMap, ConfigResource, ConfigResourceType};
-use crate::metadata::features::FeaturesImage;
 use crate::metadata::snapshot::RecordAndVersion;
 use crate::model::error_code::ErrorCode;
 use crate::model::topic::TopicName;
 use crate::protocol::records::metadata::{ClearElrRecord, ConfigRecord};
-
-/// What is known about the configs a topic can have.
-pub trait TopicConfigSchema: fmt::Debug + Send + Sync {
-    /// Would a topic with these overrides be a legal one?
-    ///
-    /// # Errors
-    /// Kafka's text of what is wrong.
-    fn validate(&self, overrides: &ConfigMap) -> Result<(), String>;
-
-    /// The value in force: the topic's own, else the cluster's default for brokers, else this broker's. `None` for an
-    /// unknown name.
-    fn effective(
-        &self,
-        name: &str,
-        overrides: Option<&ConfigMap>,
-        cluster_defaults: Option<&ConfigMap>,
-    ) -> Option<Arc<str>>;
-
-    /// Every config of a topic by name, as CreateTopics v5+ answers.
-    fn describe(&self, overrides: Option<&ConfigMap>, cluster_defaults: Option<&ConfigMap>) -> Vec<DescribedConfig>;
-}
-
-/// One config of a topic as a client sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DescribedConfig {
-    pub name: Arc<str>,
-    /// `None` where it is a secret.
-    pub value: Option<Arc<str>>,
-    pub read_only: bool,
-    /// `DescribeConfigsResponse.ConfigSource`
-    pub source: i8,
-    pub sensitive: bool,
-}
 
 /// Longest value of a config, in bytes.
 const MAX_VALUE: usize = 32_767;
@@ -71,7 +38,8 @@ impl Controller {
             }
             overrides.insert_mut(Arc::clone(name), Arc::clone(value));
         }
-        self.settings.topic_configs.validate(&overrides).map_err(refuse)?;
+        let texts: Vec<(&str, &str)> = overrides.iter().map(|(name, value)| (&**name, &**value)).collect();
+        self.behind(|behind| validate_all(&texts, behind)).map_err(refuse)?;
         Ok(overrides)
     }
 
@@ -95,28 +63,37 @@ impl Controller {
         records
     }
 
-    pub(super) fn describe_configs(&self, overrides: &ConfigMap) -> Vec<DescribedConfig> {
-        self.settings.topic_configs.describe(Some(overrides), self.cluster_defaults())
+    pub(super) fn describe_configs(&self, overrides: &ConfigMap) -> Vec<Described> {
+        self.behind(|behind| describe(&|name| overrides.get(name).cloned(), behind))
     }
 
     pub(super) fn is_unclean_election_enabled(&self, topic: &TopicName) -> bool {
-        self.effective(topic, UNCLEAN_LEADER_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        self.effective(topic, UNCLEAN_LEADER_ELECTION) == Value::Bool(true)
     }
 
     pub(super) fn min_insync_replicas(&self, topic: &TopicName) -> usize {
-        self.effective(topic, MIN_INSYNC_REPLICAS).and_then(|value| value.parse().ok()).unwrap_or(1)
+        let number = self.effective(topic, MIN_INSYNC_REPLICAS).number();
+        number.and_then(|number| usize::try_from(number).ok()).unwrap_or(1)
     }
 
     pub(super) fn is_elr_enabled(&self) -> bool {
-        self.image.features.level(FeaturesImage::ELIGIBLE_LEADER_REPLICAS) >= 1
+        self.image.features.is_elr_enabled()
     }
 
-    fn effective(&self, topic: &TopicName, name: &str) -> Option<Arc<str>> {
+    fn effective(&self, topic: &TopicName, name: &str) -> Value {
         let overrides = self.image.configs.get(&ConfigResource::topic(topic.as_str()));
-        self.settings.topic_configs.effective(name, overrides, self.cluster_defaults())
+        self.behind(|behind| value(name, &|name| overrides?.get(name).cloned(), behind))
     }
 
-    fn cluster_defaults(&self) -> Option<&ConfigMap> {
-        self.image.configs.get(&ConfigResource::default_broker())
+    /// What stands behind a topic's own values: those of this broker, of all brokers, of its file.
+    fn behind<T>(&self, ask: impl FnOnce(Behind<'_>) -> T) -> T {
+        let configs = &self.image.configs;
+        let broker = configs.get(&ConfigResource::broker(self.settings.node_id.0));
+        let cluster = configs.get(&ConfigResource::default_broker());
+        ask(Behind {
+            values: &self.settings.values,
+            broker: &|name| broker?.get(name).cloned(),
+            cluster: &|name| cluster?.get(name).cloned(),
+        })
     }
 }

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 pub use acls::{CreateAcls, DeleteAcls};
 pub use brokers::{BrokerHeartbeat, HeartbeatAnswer, RegisterBroker};
-pub use configs::{DescribedConfig, TopicConfigSchema};
 pub use directories::{AssignReplicasToDirs, DirectoryAssignment};
 pub use features::{ActivateController, ControllerRegistration};
 pub use producer_ids::{AllocateProducerIds, ProducerIdBlock};
@@ -36,6 +35,9 @@ pub use request::{ApiError, ControllerError, ControllerRequest, ControllerRespon
 pub use scram::{AlterScramCredentials, ScramDeletion, ScramUpsertion};
 pub use topics::{CreateTopic, CreateTopics, CreatedTopic, DeleteTopic, DeleteTopics, TopicCreation};
 
+use crate::config::BrokerConfig;
+use crate::config::profile::Profile;
+use crate::config::values::Values;
 use crate::metadata::delta::Touched;
 use crate::metadata::image::{ApplyError, MetadataImage};
 use crate::metadata::snapshot::RecordAndVersion;
@@ -60,7 +62,25 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// Profile *strict*: hosts that can never match and the deletion of internal topics are refused.
     pub strict: bool,
-    pub topic_configs: Arc<dyn TopicConfigSchema>,
+    /// Every key of the node, behind the configs of topics.
+    pub values: Arc<Values>,
+}
+
+impl Settings {
+    /// Those of a node of a cluster.
+    pub fn new(config: &BrokerConfig, cluster_id: &str) -> Self {
+        let settings = &config.settings;
+        let session_ms = u64::try_from(settings.broker_session_timeout_ms).unwrap_or(0);
+        Self {
+            cluster_id: cluster_id.into(),
+            node_id: config.node_id,
+            default_partitions: settings.num_partitions,
+            default_replication_factor: i16::try_from(settings.default_replication_factor).unwrap_or(i16::MAX),
+            session_timeout: Duration::from_millis(session_ms),
+            strict: config.profile == Profile::Strict,
+            values: Arc::clone(config.values()),
+        }
+    }
 }
 
 /// What a decision may depend on besides the image.

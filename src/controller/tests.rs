@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::metadata::cluster::{EndPoint, FeatureRange};
-use crate::metadata::configs::ConfigMap;
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::{ResourcePattern, ResourceType};
@@ -43,38 +42,6 @@ impl Random for Seeded {
     }
 }
 
-/// A schema of three configs.
-#[derive(Debug)]
-struct ThreeConfigs;
-
-const KNOWN: [(&str, &str); 3] =
-    [("min.insync.replicas", "1"), ("retention.ms", "604800000"), ("unclean.leader.election.enable", "false")];
-
-impl TopicConfigSchema for ThreeConfigs {
-    fn validate(&self, overrides: &ConfigMap) -> Result<(), String> {
-        match overrides.keys().find(|name| KNOWN.iter().all(|(known, _)| *known != &***name)) {
-            Some(name) => Err(format!("Unknown topic config name: {name}")),
-            None => Ok(()),
-        }
-    }
-
-    fn effective(&self, name: &str, own: Option<&ConfigMap>, _cluster: Option<&ConfigMap>) -> Option<Arc<str>> {
-        let default = KNOWN.iter().find(|(known, _)| *known == name).map(|(_, value)| Arc::from(*value));
-        own.and_then(|map| map.get(name).cloned()).or(default)
-    }
-
-    fn describe(&self, own: Option<&ConfigMap>, cluster: Option<&ConfigMap>) -> Vec<DescribedConfig> {
-        let describe = |(name, _): &(&str, &str)| DescribedConfig {
-            name: (*name).into(),
-            value: self.effective(name, own, cluster),
-            read_only: false,
-            source: if own.is_some_and(|map| map.contains_key(*name)) { 1 } else { 5 },
-            sensitive: false,
-        };
-        KNOWN.iter().map(describe).collect()
-    }
-}
-
 const CLUSTER: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 const NOW: Mono = Mono(1_000_000_000_000);
 
@@ -86,7 +53,7 @@ fn settings() -> Settings {
         default_replication_factor: 1,
         session_timeout: Duration::from_secs(9),
         strict: false,
-        topic_configs: Arc::new(ThreeConfigs),
+        values: Arc::default(),
     }
 }
 
@@ -356,6 +323,51 @@ fn configs_are_checked_and_the_last_of_a_name_counts() {
         })
         .collect();
     assert_eq!(values, ["2000"]);
+    for (configs, text) in [
+        (
+            &[("segment.bytes", Some("1"))][..],
+            "Invalid value 1 for configuration segment.bytes: Value must be at least 1048576",
+        ),
+        (
+            &[("min.compaction.lag.ms", Some("10")), ("max.compaction.lag.ms", Some("5"))],
+            "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)",
+        ),
+        (
+            &[("retention.ms", Some("abc"))],
+            "Invalid value abc for configuration retention.ms: Not a number of type LONG",
+        ),
+    ] {
+        assert_eq!(bench.refusal(configured("u", configs)), (ErrorCode::InvalidConfig, text.to_owned()));
+    }
+}
+
+#[test]
+fn a_new_topics_configs_are_described_with_their_sources() {
+    let mut bench = Bench::started();
+    let config = |kind, owner: &str, name: &str, value: &str| {
+        RecordAndVersion::v0(r::ConfigRecord {
+            resource_type: kind,
+            resource_name: owner.into(),
+            name: name.into(),
+            value: Some(value.into()),
+        })
+    };
+    bench.write(&[config(4, "", "log.retention.ms", "100000"), config(4, "1", "log.segment.bytes", "2097152")]);
+    let topic = CreateTopic { describe: true, ..configured("t", &[("max.message.bytes", Some("5"))]) };
+    let request = CreateTopics { topics: vec![topic], validate_only: false, deadline: None };
+    let ControllerResponse::CreateTopics(mut created) = bench.ask(ControllerRequest::CreateTopics(request)).response
+    else {
+        panic!()
+    };
+    let configs = created.remove(0).result.unwrap().configs.unwrap();
+    let of = |name: &str| {
+        let found = configs.iter().find(|config| &*config.name == name).unwrap();
+        (found.value.clone().unwrap(), found.source.wire_id())
+    };
+    assert_eq!(of("retention.ms"), ("100000".to_owned(), 3));
+    assert_eq!(of("segment.bytes"), ("2097152".to_owned(), 2));
+    assert_eq!(of("max.message.bytes"), ("5".to_owned(), 1));
+    assert_eq!(of("cleanup.policy"), ("delete".to_owned(), 5));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::placement::{UsableBroker, place};
 use super::random::{Random, uuid};
 use super::request::{ApiError, ControllerResponse};
-use super::{Context, Controller, DescribedConfig, MAX_RECORDS_PER_REQUEST, Outcome};
+use super::{Context, Controller, MAX_RECORDS_PER_REQUEST, Outcome};
+use crate::config::topic::Described;
 use crate::metadata::configs::ConfigMap;
 use crate::metadata::snapshot::{RecordAndVersion, numbers};
 use crate::metadata::topics::directory_id;
@@ -77,7 +78,7 @@ pub struct TopicCreation {
     pub num_partitions: i32,
     pub replication_factor: i16,
     /// `None`: the asker may not describe them.
-    pub configs: Option<Vec<DescribedConfig>>,
+    pub configs: Option<Vec<Described>>,
 }
 
 /// `DeleteTopics`.

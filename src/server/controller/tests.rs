@@ -8,13 +8,12 @@ use super::super::metadata_log::DIRECTORY;
 use super::super::metadata_log::snapshot::SnapshotId;
 use super::*;
 use crate::controller::{
-    AlterScramCredentials, BrokerHeartbeat, CreateAcls, CreateTopic, CreateTopics, DeleteAcls, DescribedConfig,
-    RegisterBroker, ScramDeletion, ScramUpsertion, TopicConfigSchema,
+    AlterScramCredentials, BrokerHeartbeat, CreateAcls, CreateTopic, CreateTopics, DeleteAcls, RegisterBroker,
+    ScramDeletion, ScramUpsertion,
 };
 use crate::log::storage::FaultyDisk;
 use crate::log::storage::faulty::{Effect, Fault};
 use crate::metadata::cluster::EndPoint;
-use crate::metadata::configs::ConfigMap;
 use crate::metadata::image::MetadataImage;
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::broker::BrokerId;
@@ -57,23 +56,6 @@ impl Random for Counting {
     }
 }
 
-#[derive(Debug)]
-struct NoConfigs;
-
-impl TopicConfigSchema for NoConfigs {
-    fn validate(&self, _: &ConfigMap) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn effective(&self, _: &str, _: Option<&ConfigMap>, _: Option<&ConfigMap>) -> Option<Arc<str>> {
-        None
-    }
-
-    fn describe(&self, _: Option<&ConfigMap>, _: Option<&ConfigMap>) -> Vec<DescribedConfig> {
-        Vec::new()
-    }
-}
-
 const CLUSTER: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
 fn data() -> PathBuf {
@@ -109,7 +91,7 @@ fn controller_settings() -> controller::Settings {
         default_replication_factor: 1,
         session_timeout: Duration::from_secs(9),
         strict: true,
-        topic_configs: Arc::new(NoConfigs),
+        values: Arc::default(),
     }
 }
 

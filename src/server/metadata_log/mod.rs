@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::BrokerConfig;
 use crate::log::storage::Disk;
 use crate::metadata::delta::Touched;
 use crate::metadata::image::{MetadataImage, is_credential};
@@ -90,6 +91,24 @@ impl Settings {
             snapshot_interval: Some(Duration::from_secs(60 * 60)),
             retention_bytes: Some(100 << 20),
             retention_ms: Some(7 * 24 * 60 * 60 * 1000),
+        }
+    }
+
+    /// What a node's configuration says. `directory_id` is that of its `metadata_log_dir`.
+    pub fn from_config(config: &BrokerConfig, directory_id: Uuid) -> Self {
+        let settings = &config.settings;
+        let millis = |ms: i64| u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let own = Self::new(config.node_id.0, directory_id, config.metadata_log_dir.clone(), config.log_dirs.clone());
+        Self {
+            segment_bytes: u32::try_from(settings.metadata_log_segment_bytes).unwrap_or(own.segment_bytes),
+            segment_ms: settings.metadata_log_segment_ms,
+            max_idle_interval: millis(settings.metadata_max_idle_interval_ms.into()),
+            snapshot_bytes: u64::try_from(settings.metadata_log_max_record_bytes_between_snapshots)
+                .unwrap_or(own.snapshot_bytes),
+            snapshot_interval: millis(settings.metadata_log_max_snapshot_interval_ms),
+            retention_bytes: u64::try_from(settings.metadata_max_retention_bytes).ok(),
+            retention_ms: Some(settings.metadata_max_retention_ms).filter(|ms| *ms >= 0),
+            ..own
         }
     }
 
