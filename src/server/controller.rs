@@ -243,7 +243,7 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let (now, wall) = (clock.mono(), clock.wall());
         let bootstrap_file = log.metadata_log_dir.join(snapshot::BOOTSTRAP_FILE);
-        let mut log = MetadataLog::open(Arc::clone(&disk), log, now)?;
+        let mut log = MetadataLog::open(Arc::clone(&disk), log, now, wall)?;
         let empty = log.latest().load().settled().features.metadata_version().is_none();
         let bootstrap = match snapshot::read(&*disk, &bootstrap_file)? {
             Some(found) => found.records.into_iter().map(RecordAndVersion::v0).collect(),

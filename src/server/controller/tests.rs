@@ -313,7 +313,11 @@ fn a_noop_is_written_when_nothing_else_is() {
 
 fn contains(disk: &FaultyDisk, path: &Path, needle: &[u8]) -> bool {
     disk.list(path).unwrap().into_iter().any(|entry| {
-        let path = path.join(entry.name);
+        let path = path.join(&entry.name);
+        // Preallocated: ten megabytes of offsets and zeros each.
+        if entry.name.ends_with("index") {
+            return false;
+        }
         if entry.is_dir {
             return contains(disk, &path, needle);
         }
@@ -416,7 +420,7 @@ fn live(disk: &FaultyDisk, acknowledged: &mut Acknowledged) -> Result<(), StartE
         bench.ask(create_acl(&format!("user{n}")))?.unwrap();
         acknowledged.acls += 1;
         let user = format!("scram{n}");
-        bench.ask(set_user(&user, "salt"))?.unwrap();
+        bench.ask(set_user(&user, &format!("salt of {user}")))?.unwrap();
         acknowledged.users.push(user);
         if n == 2 {
             bench.ask(delete_user("scram0"))?.unwrap();
@@ -433,8 +437,13 @@ fn live(disk: &FaultyDisk, acknowledged: &mut Acknowledged) -> Result<(), StartE
 }
 
 fn check(disk: &FaultyDisk, acknowledged: &Acknowledged, at: &str) {
-    let bench = Bench::start(disk).unwrap_or_else(|error| panic!("{at}: {error}"));
+    let mut bench = Bench::start(disk).unwrap_or_else(|error| panic!("{at}: {error}"));
     let image = bench.committed();
+    if !acknowledged.deleted.is_empty() {
+        // Whatever of the purge was done before: it is done now, or as soon as a snapshot is due.
+        bench.snapshot();
+        assert!(!contains(disk, &data(), b"salt of scram0"), "{at}: a deleted credential is still on the disk");
+    }
     for topic in &acknowledged.topics {
         assert!(image.topics.by_name(topic).is_some(), "{at}: {topic} is gone");
     }

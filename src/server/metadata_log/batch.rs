@@ -11,6 +11,9 @@ use crate::protocol::record_batch::{BatchBuilder, BatchFull, RecordBatch, Record
 use crate::protocol::records::metadata::MetadataRecord;
 use crate::protocol::wire::DecodeError;
 
+/// Largest batch, in bytes (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`), and so the largest decision.
+const BATCH_MAX: usize = 8 << 20;
+
 /// A record that can't be read, with the offset it has.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableRecord {
@@ -27,7 +30,7 @@ pub enum UnreadableRecord {
 /// # Errors
 /// The records are too many bytes for one batch.
 pub fn encode(base_offset: i64, epoch: i32, now: Wall, records: &[RecordAndVersion]) -> Result<Bytes, BatchFull> {
-    let mut batch = BatchBuilder::new(base_offset).leader_epoch(epoch);
+    let mut batch = BatchBuilder::new(base_offset).leader_epoch(epoch).limit(BATCH_MAX);
     for RecordAndVersion { record, version } in records {
         batch.append(now.0, None, Some(&record.encode_value(*version)), &[])?;
     }

@@ -12,7 +12,7 @@ use super::store::Store;
 use super::{MetadataLog, Settings, batch, makes_a_credential_old};
 use crate::log::storage::Disk;
 use crate::metadata::image::{ApplyError, MetadataImage};
-use crate::model::time::Mono;
+use crate::model::time::{Mono, Wall};
 use crate::protocol::control::{ControlError, ControlRecord};
 use crate::protocol::record_batch::{RecordBatch, RecordFormatError};
 use crate::protocol::wire::DecodeError;
@@ -60,26 +60,25 @@ struct Loaded {
     old_credential: bool,
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono) -> Result<MetadataLog, OpenError> {
+pub(super) fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono, wall: Wall) -> Result<MetadataLog, OpenError> {
     let dir = settings.directory();
     let failed = |error| OpenError::Disk { path: dir.clone(), error };
-    let mut store = Store::open(Arc::clone(&disk), &settings).map_err(failed)?;
+    Store::make_dir(&*disk, &dir).map_err(failed)?;
+    let newest = snapshot::list(&*disk, &dir).map_err(failed)?.last().copied();
     let mut loaded = Loaded::default();
-    let newest = store.snapshots().map_err(failed)?.last().copied();
     if let Some(id) = newest {
         loaded.snapshot(&*disk, &dir, id)?;
-        if store.log_end() < id.end_offset {
-            // The log is older than the snapshot, or gone: it goes on where the snapshot ends.
-            store.start_over_at(id.end_offset, id.epoch).map_err(failed)?;
-        }
     }
     let from = newest.map_or(0, |id| id.end_offset);
+    let mut store = Store::open(Arc::clone(&disk), &settings, newest, wall).map_err(failed)?;
     if store.log_start() > from {
         return Err(OpenError::Gap { path: dir, log_start: store.log_start() });
     }
     let mut outcome = Ok(());
+    let mut bytes = 0;
     let read = store.read(from, &mut |batch| {
-        if outcome.is_ok() && batch.header().next_offset() > from {
+        bytes += batch.size_in_bytes();
+        if outcome.is_ok() {
             outcome = loaded.batch(&dir, from, batch);
         }
     });
@@ -88,7 +87,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono) -> Result
     loaded.image.advance(store.log_end() - 1);
     let quorum = quorum(&*disk, &settings, &loaded.quorum_records, now)?;
     let mut snapshots = Snapshots::new(newest, now);
-    snapshots.note_appended(usize::try_from(store.bytes_from(from)).unwrap_or(usize::MAX));
+    snapshots.note_appended(bytes);
     if loaded.old_credential {
         snapshots.want_purge();
     }
@@ -102,7 +101,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono) -> Result
         store,
         settings,
     };
-    log.resume_purge().map_err(failed)?;
+    log.resume_purge(wall).map_err(failed)?;
     Ok(log)
 }
 

@@ -155,8 +155,8 @@ impl MetadataLog {
     ///
     /// # Errors
     /// The disk's, a log or snapshot that can't be read, and a quorum that this node can't be part of.
-    pub fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono) -> Result<Self, OpenError> {
-        load::open(disk, settings, now)
+    pub fn open(disk: Arc<dyn Disk>, settings: Settings, now: Mono, wall: Wall) -> Result<Self, OpenError> {
+        load::open(disk, settings, now, wall)
     }
 
     /// Has itself elected and commits what the log holds.
@@ -217,7 +217,7 @@ impl MetadataLog {
     /// The disk's, and records that are too many bytes for a batch.
     pub fn append(&mut self, now: Mono, wall: Wall, records: &[RecordAndVersion]) -> Result<(), AppendError> {
         let bytes = batch::encode(self.store.log_end(), self.quorum.epoch(), wall, records)?;
-        self.store.append(&bytes).map_err(|error| self.failure(error))?;
+        self.store.append(&bytes, wall).map_err(|error| self.failure(error))?;
         self.snapshots.note_appended(bytes.len());
         let latest = self.images.latest().load();
         if records.iter().any(|record| makes_a_credential_old(&latest, &record.record)) {
@@ -268,6 +268,7 @@ impl MetadataLog {
                     self.append_leader_change(now, wall, epoch, leader_id, &voters)?;
                 }
                 Action::AdvanceHighWatermark(offset) => {
+                    self.store.high_watermark_is(offset).map_err(|error| self.failure(error))?;
                     self.images.commit(offset);
                 }
                 Action::Lead { epoch } => {
@@ -297,7 +298,7 @@ impl MetadataLog {
         records.extend(quorum.iter().map(|(kind, value)| (*kind, value.as_ref())));
         let bytes =
             control_batch(base, wall.0, epoch, &records).map_err(|error| self.failure(io::Error::other(error)))?;
-        self.store.append(&bytes).map_err(|error| self.failure(error))?;
+        self.store.append(&bytes, wall).map_err(|error| self.failure(error))?;
         self.snapshots.note_appended(bytes.len());
         let mut image = self.images.latest().load().as_ref().clone();
         image.advance(self.store.log_end() - 1);

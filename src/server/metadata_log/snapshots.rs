@@ -89,7 +89,8 @@ impl MetadataLog {
         let encoded = snapshot::encode(id.epoch, self.last_timestamp, &self.quorum_records, &records(&image), wall);
         let bytes = encoded.map_err(|error| self.failure(io::Error::other(error)))?;
         if purge {
-            self.store.roll(wall).map_err(|error| self.failure(error))?;
+            // Durable before the snapshot: where it lies says after a crash that a purge was under way.
+            self.store.roll(wall).and_then(|()| self.store.flush()).map_err(|error| self.failure(error))?;
             self.snapshots.purge_wanted = false;
             self.snapshots.purged = Some(now);
         }
@@ -117,8 +118,8 @@ impl MetadataLog {
         let SnapshotJob { id, purge, .. } = job;
         self.snapshots.newest = Some(id);
         tracing::info!(end_offset = id.end_offset, epoch = id.epoch, purge, "took a snapshot of the metadata");
-        let kept = if purge { Ok(id) } else { self.oldest_within_retention(wall) };
-        kept.and_then(|id| self.delete_before(id)).map_err(|error| self.failure(error))
+        let cleaned = if purge { self.delete_before(id, wall) } else { self.apply_retention(wall) };
+        cleaned.map_err(|error| self.failure(error))
     }
 
     /// A snapshot that was begun will not be written; the next reason begins another.
@@ -127,48 +128,44 @@ impl MetadataLog {
     }
 
     /// A purge that was cut short goes on: only one of those leaves a segment that begins where the newest snapshot ends.
-    pub(super) fn resume_purge(&mut self) -> io::Result<()> {
-        match self.snapshots.newest {
-            Some(id) if self.store.log_start() < id.end_offset && self.store.has_segment_at(id.end_offset) => {
-                self.delete_before(id)
+    pub(super) fn resume_purge(&mut self, wall: Wall) -> io::Result<()> {
+        let Some(id) = self.snapshots.newest else { return Ok(()) };
+        let has_older = self.store.log_start() < id.end_offset || self.store.snapshots()?.len() > 1;
+        if has_older && id.end_offset > 0 && self.store.has_segment_at(id.end_offset)? {
+            for log_dir in &self.settings.log_dirs {
+                scrub_bootstrap(&**self.store.disk(), log_dir, wall)?;
             }
-            _ => Ok(()),
+            self.delete_before(id, wall)?;
         }
+        Ok(())
     }
 
     /// Deletes snapshots older than `id`, and segments that hold nothing it does not.
-    fn delete_before(&mut self, id: SnapshotId) -> io::Result<()> {
+    fn delete_before(&mut self, id: SnapshotId, wall: Wall) -> io::Result<()> {
         for older in self.store.snapshots()?.into_iter().filter(|older| *older < id) {
             self.store.remove_snapshot(older)?;
         }
-        self.store.delete_before(id.end_offset)
+        self.store.delete_before(id.end_offset, wall)
     }
 
-    /// The newest snapshot that may be the oldest: what lies before it is too old, or more than is to be kept.
-    fn oldest_within_retention(&self, wall: Wall) -> io::Result<SnapshotId> {
+    /// Deletes the oldest snapshots that are too old, or more than is to be kept, but never the newest.
+    fn apply_retention(&mut self, wall: Wall) -> io::Result<()> {
         let snapshots = self.store.snapshots()?;
-        let mut sizes = Vec::new();
-        for id in &snapshots {
-            sizes.push(self.store.snapshot_file(*id)?);
-        }
-        let mut total = sizes.iter().map(|file| file.len).sum::<u64>() + self.store.bytes_from(self.store.log_start());
-        let mut keep = 0;
-        while keep + 1 < snapshots.len() {
-            let (Some(oldest), Some(next), Some(file)) =
-                (snapshots.get(keep), snapshots.get(keep + 1), sizes.get(keep))
-            else {
-                break;
-            };
+        for (n, oldest) in snapshots.iter().enumerate() {
+            let Some(next) = snapshots.get(n + 1) else { break };
+            let mut total = self.store.size();
+            for id in snapshots.iter().skip(n) {
+                total += self.store.snapshot_file(*id)?.len;
+            }
+            let age_ms = wall.0.saturating_sub(self.store.snapshot_file(*oldest)?.modified.0);
             let too_many = self.settings.retention_bytes.is_some_and(|most| total > most);
-            let too_old = self.settings.retention_ms.is_some_and(|most| wall.0.saturating_sub(file.modified.0) > most);
+            let too_old = self.settings.retention_ms.is_some_and(|most| age_ms > most);
             if !too_many && !too_old {
                 break;
             }
-            let freed = self.store.bytes_from(oldest.end_offset).saturating_sub(self.store.bytes_from(next.end_offset));
-            total = total.saturating_sub(file.len + freed);
-            keep += 1;
+            self.delete_before(*next, wall)?;
         }
-        Ok(snapshots.get(keep).copied().unwrap_or(SnapshotId { end_offset: 0, epoch: 0 }))
+        Ok(())
     }
 }
 
