@@ -1,1 +1,4 @@
-//! network
+//! Sockets: listeners, TLS, frames, the state of a connection and the task that serves it.
+
+pub mod frame;
+pub mod pool;
