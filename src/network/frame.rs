@@ -25,6 +25,8 @@ const PARKED_BYTES: usize = 16 * 1024;
 /// What must be there before a frame is admitted: key, version, correlation id, length of the client id.
 const ADMISSION_BYTES: usize = 10;
 const LENGTH_BYTES: usize = 4;
+/// Decrypted records can't be taken in halves: two of them fit, whatever stands in the buffer.
+const RECORD_ROOM_BYTES: usize = 32 * 1024;
 
 /// Whoever sends or reads slower than this, beyond [`FRAME_GRACE`], is cut off.
 const SLOWEST_BYTES_PER_SECOND: u64 = 1_000_000;
@@ -130,16 +132,21 @@ impl FrameReader {
         self.head.as_deref().and_then(|head| head.get(self.consumed..)).unwrap_or_default()
     }
 
-    /// How many bytes [`Self::accept`] takes now.
+    /// How many bytes [`Self::accept`] takes now: never less than a TLS record may hold.
     pub fn room(&self) -> usize {
-        self.body_room() + self.head_room()
+        self.body_room() + self.head_room().max(RECORD_ROOM_BYTES)
+    }
+
+    /// Whether a large frame is not complete, so that it is worth asking for more at once.
+    pub fn wants_more(&self) -> bool {
+        self.body_room() > 0
     }
 
     /// Room for the next bytes, to be filled straight from a socket. Never empty.
     pub fn spare(&mut self) -> Limit<&mut Vec<u8>> {
         let body_room = self.body_room();
         if body_room == 0 {
-            return self.head_with_room().spare(HEAD_BYTES);
+            return self.head_with_room(1).spare(HEAD_BYTES);
         }
         match self.admitted.as_mut().and_then(|a| a.body.as_mut()) {
             Some(body) => body.spare(body_room),
@@ -155,7 +162,7 @@ impl FrameReader {
             body.extend(first);
         }
         if !rest.is_empty() {
-            let taken = self.head_with_room().extend(rest);
+            let taken = self.head_with_room(rest.len()).extend(rest);
             assert!(taken == rest.len(), "accepted more than there was room for");
         }
     }
@@ -221,15 +228,15 @@ impl FrameReader {
     fn head_room(&self) -> usize {
         match &self.head {
             Some(head) if head.len() + head.room() >= HEAD_BYTES && head.room() > 0 => head.room(),
-            _ => HEAD_BYTES - self.pending().len(),
+            _ => HEAD_BYTES.saturating_sub(self.pending().len()),
         }
     }
 
-    /// The connection's buffer, of full size and with room.
-    fn head_with_room(&mut self) -> &mut Buffer {
-        let fits = self.head.as_ref().is_some_and(|h| h.len() + h.room() >= HEAD_BYTES && h.room() > 0);
+    /// The connection's buffer, of full size and with room for `more` bytes.
+    fn head_with_room(&mut self, more: usize) -> &mut Buffer {
+        let fits = self.head.as_ref().is_some_and(|h| h.len() + h.room() >= HEAD_BYTES && h.room() >= more);
         if !fits {
-            let mut head = Buffer::take(HEAD_BYTES);
+            let mut head = Buffer::take(HEAD_BYTES.max(self.pending().len() + more));
             head.extend(self.pending());
             self.consumed = 0;
             self.head = Some(head);

@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::model::time::{Mono, Wall};
 
+    #[derive(Debug)]
     struct FixedClock;
 
     impl Clock for FixedClock {
