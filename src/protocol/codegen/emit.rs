@@ -419,12 +419,6 @@ impl Emitter<'_> {
     }
 }
 
-impl Versions {
-    pub(crate) fn contains(self, version: i16) -> bool {
-        self.min <= version && version <= self.max
-    }
-}
-
 /// When a field is there, as Rust; `None` when it always is.
 fn condition(inner: Versions, outer: Versions) -> Option<String> {
     match (inner.min > outer.min, inner.max < outer.max) {

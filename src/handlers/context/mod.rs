@@ -3,11 +3,20 @@
 //! The only file in `handlers/` that names the image (`tests/laws.rs`): a topic's name, id and partitions leave it only
 //! together with the authorizer's answer.
 
+mod cluster;
+mod topics;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use cluster::{BrokerView, Features, SupportedFeature};
+pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
+
 use super::connection::Connection;
 use super::reply::Responder;
+use arc_swap::ArcSwap;
+
+use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::principal::KafkaPrincipal;
@@ -17,11 +26,29 @@ use crate::protocol::header::RequestHeader;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, admit};
 use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
 
+/// The metadata image as of the last committed offset: one handle, swapped by its publisher.
+pub type ImageHandle = Arc<ArcSwap<MetadataImage>>;
+
+/// What handlers need of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `schloss.profile=strict`
+    pub strict: bool,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`
+    pub delete_topics: bool,
+    /// `max.request.partition.size.limit`
+    pub max_partitions_per_page: i32,
+}
+
 /// The broker's services, shared by all connections.
 #[derive(Debug)]
 pub struct Broker {
     pub node_id: BrokerId,
     pub cluster_id: Arc<str>,
+    pub settings: Settings,
+    pub image: ImageHandle,
     pub authorizer: Arc<dyn Authorizer>,
     pub clock: Arc<dyn Clock>,
 }
