@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(passing(&hello), [17]);
         let sasl = connection(AuthState::Sasl { mechanism: "PLAIN".into(), raw: false });
         assert_eq!(passing(&sasl), [17, 18, 36]);
-        assert_eq!(passing(&connection(AuthState::Failed)), []);
+        assert_eq!(passing(&connection(AuthState::Failed)), Vec::<i16>::new());
         assert_eq!(passing(&connection(authenticated(None))).len(), 1 << 16);
         assert_eq!(passing(&connection(authenticated(Some(NOW)))), [17]);
         assert_eq!(passing(&connection(authenticated(Some(Mono(NOW.0 + 1))))).len(), 1 << 16);

@@ -90,7 +90,7 @@ impl FrameReader {
     }
 
     /// Says what is needed next, or gives out the next frame.
-    pub fn next(&mut self) -> Result<Next, FrameError> {
+    pub fn step(&mut self) -> Result<Next, FrameError> {
         let Some(admitted) = &mut self.admitted else { return self.next_length() };
         let length = admitted.length;
         if let Some(body) = &admitted.body {
@@ -276,7 +276,7 @@ mod tests {
         let mut frames = Vec::new();
         let mut through_spare = false;
         loop {
-            match reader.next().unwrap() {
+            match reader.step().unwrap() {
                 Next::Frame(frame) => frames.push(frame),
                 Next::Admission { length, .. } => reader.admit(length, None),
                 Next::Bytes if wire.is_empty() => return frames,
@@ -319,7 +319,7 @@ mod tests {
         ] {
             let mut reader = FrameReader::new(LIMIT);
             reader.accept(&length.to_be_bytes());
-            assert_eq!(reader.next().unwrap_err(), error);
+            assert_eq!(reader.step().unwrap_err(), error);
         }
     }
 
@@ -327,15 +327,15 @@ mod tests {
     fn a_declared_length_holds_nothing() {
         let mut reader = FrameReader::new(LIMIT);
         reader.accept(&framed(&vec![0; LIMIT])[..5]);
-        assert!(matches!(reader.next().unwrap(), Next::Bytes), "ten bytes before admission");
+        assert!(matches!(reader.step().unwrap(), Next::Bytes), "ten bytes before admission");
         reader.park();
         assert_eq!(reader.head.as_ref().map(|h| h.len() + h.room()), Some(1024));
         reader.accept(&[0; 9]);
-        let Next::Admission { length, api_key } = reader.next().unwrap() else { panic!("no admission") };
+        let Next::Admission { length, api_key } = reader.step().unwrap() else { panic!("no admission") };
         assert_eq!((length, api_key), (LIMIT, Some(0)));
         reader.admit(length, None);
         reader.park();
-        assert!(matches!(reader.next().unwrap(), Next::Bytes));
+        assert!(matches!(reader.step().unwrap(), Next::Bytes));
         assert_eq!(reader.head.as_ref().map(|h| h.len() + h.room()), Some(1024));
         assert!(reader.in_frame());
     }

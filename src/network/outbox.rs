@@ -17,7 +17,7 @@ const DIRECT_BYTES: usize = 16 * 1024;
 
 /// Bytes of a file that belong into an answer.
 pub trait FileBytes: Clone + Send + 'static {
-    fn len(&self) -> usize;
+    fn length(&self) -> usize;
 
     /// Reads what the page cache holds, from `at` on; [`io::ErrorKind::WouldBlock`] if that is nothing.
     fn read_nowait(&self, at: usize, into: &mut [u8]) -> io::Result<usize>;
@@ -27,7 +27,7 @@ pub trait FileBytes: Clone + Send + 'static {
 }
 
 impl FileBytes for FileRange {
-    fn len(&self) -> usize {
+    fn length(&self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
@@ -48,7 +48,11 @@ pub enum Gathered<F> {
     /// These bytes, from where they lie.
     Direct(Bytes),
     /// Nothing before `length` bytes of `range` are read from the disk; [`Outbox::warm`] takes them.
-    Cold { range: F, at: usize, length: usize },
+    Cold {
+        range: F,
+        at: usize,
+        length: usize,
+    },
     Empty,
 }
 
@@ -100,8 +104,8 @@ impl<F: FileBytes> Outbox<F> {
             if !before.is_empty() {
                 self.parts.push_back(Part::Memory(before));
             }
-            if range.len() > 0 {
-                left += range.len();
+            if range.length() > 0 {
+                left += range.length();
                 self.parts.push_back(Part::File { range, at: 0 });
             }
         }
@@ -156,7 +160,7 @@ impl<F: FileBytes> Outbox<F> {
                     filled += count;
                 }
                 Part::File { range, at } => {
-                    let wanted = (range.len() - at).min(space.len());
+                    let wanted = (range.length() - at).min(space.len());
                     let count = match range.read_nowait(*at, &mut space[..wanted]) {
                         Ok(count) => count,
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -179,7 +183,7 @@ impl<F: FileBytes> Outbox<F> {
     pub fn warm(&mut self, bytes: Bytes) {
         if let Some(Part::File { range, at }) = self.parts.front_mut() {
             *at += bytes.len();
-            if *at >= range.len() {
+            if *at >= range.length() {
                 self.parts.pop_front();
             }
             self.memory_bytes += bytes.len();
@@ -215,10 +219,10 @@ impl<F: FileBytes> Outbox<F> {
                     bytes.len()
                 }
                 Part::File { range, at } => {
-                    let taken = (range.len() - *at).min(count);
+                    let taken = (range.length() - *at).min(count);
                     *at += taken;
                     count -= taken;
-                    range.len() - *at
+                    range.length() - *at
                 }
             };
             if left == 0 {
@@ -250,7 +254,7 @@ mod tests {
     }
 
     impl FileBytes for File {
-        fn len(&self) -> usize {
+        fn length(&self) -> usize {
             self.bytes.len()
         }
 

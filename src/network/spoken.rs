@@ -25,7 +25,10 @@ pub enum Spoken {
     /// The start of the request line.
     Http(String),
     /// A Kafka request in clear: its name and the client id.
-    PlaintextKafka { request: &'static str, client_id: Option<String> },
+    PlaintextKafka {
+        request: &'static str,
+        client_id: Option<String>,
+    },
 }
 
 impl Spoken {
@@ -58,8 +61,7 @@ impl fmt::Display for Spoken {
 
 /// The request's method and target, if these bytes begin an HTTP request.
 fn http_line(first: &[u8]) -> Option<String> {
-    const METHODS: [&[u8]; 8] =
-        [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PRI * ", b"CONNECT "];
+    const METHODS: [&[u8]; 8] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PRI * ", b"CONNECT "];
     // Four bytes tell: no method shares its first four with another protocol that is asked for here.
     METHODS.iter().find(|method| first.get(..4) == method.get(..4))?;
     let line = first.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();

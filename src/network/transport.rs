@@ -78,11 +78,11 @@ impl Transport {
     }
 
     /// Takes the handshake one step further; `true` when it is complete. [`io::ErrorKind::WouldBlock`]: wait until the
-    /// socket is readable.
+    /// socket is readable. What comes with the last step already belongs to `frames`.
     ///
     /// # Errors
     /// The peer is not understood or gone; what it is to be told was sent as far as the socket took it.
-    pub fn try_handshake(&self) -> io::Result<bool> {
+    pub fn try_handshake(&self, frames: &mut FrameReader) -> io::Result<bool> {
         let Some(tls) = &self.tls else { return Ok(true) };
         let mut tls = tls.borrow_mut();
         self.flush(&mut tls)?;
@@ -95,8 +95,7 @@ impl Transport {
             let end = (kept + HANDSHAKE_PIECE_BYTES).min(INCOMING_BYTES);
             let read = self.stream.try_read(&mut incoming[kept..end]);
             let filled = kept + *read.as_ref().unwrap_or(&0);
-            // Nothing but the handshake may arrive before it is complete: the sink never sees a byte.
-            let done = tls.process(&mut incoming[..filled], |_| ());
+            let done = tls.process(&mut incoming[..filled], |plain| frames.accept(plain));
             let result = done.and_then(|done| tls.keep(&incoming[done..filled]));
             let flushed = self.flush(&mut tls);
             result.map_err(io::Error::from)?;

@@ -174,15 +174,13 @@ mod tests {
     #[test]
     fn names_the_room_and_appends_fields() {
         let out = captured("info", || tracing::warn!(port = 9092, who = "a b", "refused"));
-        assert_eq!(
-            out,
-            "[2026-11-23 08:22:59,806] WARN refused port=9092 who=a b (schloss.telemetry.line.tests)\n"
-        );
+        assert_eq!(out, "[2026-11-23 08:22:59,806] WARN refused port=9092 who=a b (schloss.telemetry.line.tests)\n");
     }
 
     #[test]
     fn an_event_is_one_line_whatever_it_holds() {
-        let out = captured("info", || tracing::info!(target: "t", id = %"x\u{1b}[31m", "client {}", "a\r\n[x] ERROR b"));
+        let out =
+            captured("info", || tracing::info!(target: "t", id = %"x\u{1b}[31m", "client {}", "a\r\n[x] ERROR b"));
         assert_eq!(out, "[2026-11-23 08:22:59,806] INFO client a\\r\\n[x] ERROR b id=x\\x1b[31m (t)\n");
     }
 

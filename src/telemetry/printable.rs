@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn an_escaping_writer_keeps_one_line() {
         let mut out = String::new();
-        write!(Escaping(&mut out), "client {}", "a\nERROR forged").unwrap();
+        let id = "a\nERROR forged".to_owned();
+        write!(Escaping(&mut out), "client {id}").unwrap();
         assert_eq!(out, "client a\\nERROR forged");
     }
 }

@@ -1,0 +1,7 @@
+//! A small house behind real sockets: what a client sees of frames, order, the door, deadlines and TLS.
+
+mod deadlines;
+mod door;
+mod house;
+mod order;
+mod tls;
