@@ -87,17 +87,21 @@ pub(crate) fn metadata_records(messages: &[Message]) -> String {
     )
 }
 
-/// For tests: decodes and encodes again the message of a name.
+/// For tests: calls `again`, which reads as one version and writes as another, for the message of a name.
 pub(crate) fn reencode(modules: &[(&str, &[Message])]) -> String {
     let mut arms = String::new();
     for (path, messages) in modules {
         for m in *messages {
-            let _ =
-                writeln!(arms, "        \"{0}\" => again::<{path}::{1}::{0}>(bytes, version),", m.name, snake(&m.name));
+            let _ = writeln!(
+                arms,
+                "        \"{0}\" => again::<{path}::{1}::{0}>(bytes, read, write),",
+                m.name,
+                snake(&m.name)
+            );
         }
     }
     format!(
-        "fn reencode(name: &str, version: i16, bytes: Bytes) -> Result<Bytes, DecodeError> {{\n    \
+        "fn translate(name: &str, read: i16, write: i16, bytes: Bytes) -> Result<Bytes, DecodeError> {{\n    \
          match name {{\n{arms}        _ => panic!(\"no message {{name}}\"),\n    }}\n}}\n"
     )
 }

@@ -22,11 +22,15 @@ fn definitions() -> Vec<Definition> {
     notation::parse(include_str!(concat!(env!("OUT_DIR"), "/all.schema"))).unwrap()
 }
 
-fn again<M: Versioned>(bytes: Bytes, version: i16) -> Result<Bytes, DecodeError> {
+fn again<M: Versioned>(bytes: Bytes, read: i16, write: i16) -> Result<Bytes, DecodeError> {
     let mut r = Reader::new(bytes);
-    let message = M::decode(&mut r, version)?;
+    let message = M::decode(&mut r, read)?;
     r.expect_end()?;
-    Ok(message.to_bytes(version))
+    Ok(message.to_bytes(write))
+}
+
+fn reencode(name: &str, version: i16, bytes: Bytes) -> Result<Bytes, DecodeError> {
+    translate(name, version, version, bytes)
 }
 
 /// Every message in every version.
