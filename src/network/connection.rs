@@ -28,10 +28,20 @@
 
 use bytes::{Buf as _, Bytes};
 
-use crate::handlers::{AuthState, Connection};
+use crate::handlers::{AuthState, Connection, Response};
+use crate::model::error_code::ErrorCode;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
 use crate::protocol::api::ApiKey;
+use crate::protocol::header::RequestHeader;
+use crate::protocol::messages::api_versions_response::ApiVersionsResponse;
+use crate::protocol::messages::sasl_handshake_response::SaslHandshakeResponse;
+use crate::protocol::wire::{Message as _, Writer};
+
+/// Where an answer to ApiVersions has its error code: behind length and correlation id, in every version.
+const ERROR_CODE: std::ops::Range<usize> = 8..10;
+/// Room for an answer without entries.
+const ANSWER_BYTES: usize = 32;
 
 /// What the session does with a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +50,8 @@ pub enum Verdict {
     Request,
     /// It is a token of the SASL mechanism, without Kafka's headers.
     Token,
+    /// Answer 34 ([`illegal_sasl_state`]), then close.
+    IllegalSaslState,
     /// Close without an answer.
     Close(Refused),
 }
@@ -76,16 +88,43 @@ pub fn judge(connection: &Connection, frame: &Bytes, now: Mono) -> Verdict {
         }
         (AuthState::Hello, Some(ApiKey::ApiVersions | ApiKey::SaslHandshake)) => Verdict::Request,
         (AuthState::Hello, _) => Verdict::Close(Refused::BeforeAuthentication(key)),
-        // The handlers of the first two answer 34 in this state.
-        (AuthState::Sasl { .. }, Some(ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)) => {
-            Verdict::Request
-        }
+        (AuthState::Sasl { .. }, Some(ApiKey::SaslAuthenticate)) => Verdict::Request,
+        (AuthState::Sasl { .. }, Some(ApiKey::ApiVersions | ApiKey::SaslHandshake)) => Verdict::IllegalSaslState,
         (AuthState::Sasl { .. }, _) => Verdict::Close(Refused::DuringAuthentication(key)),
         (AuthState::Authenticated(identity), api) => match identity.expires {
             Some(expires) if expires <= now && api != Some(ApiKey::SaslHandshake) => Verdict::Close(Refused::Expired),
             _ => Verdict::Request,
         },
     }
+}
+
+/// Takes note of an answer that a handler has given: ApiVersions without an error is the greeting, and there is one.
+pub fn note_answer(connection: &Connection, key: ApiKey, response: &Response) {
+    let no_error = response.bytes.get(ERROR_CODE) == Some(&[0, 0]);
+    if key == ApiKey::ApiVersions && no_error && matches!(*connection.auth.borrow(), AuthState::Hello) {
+        connection.greeted.set(true);
+    }
+}
+
+/// Kafka's answer to a request that has no place during SASL authentication. None for a version that Kafka can't parse;
+/// ApiVersions is answered in any version.
+pub fn illegal_sasl_state(header: &RequestHeader) -> Option<Response> {
+    let error_code = ErrorCode::IllegalSaslState.code();
+    let (key, version) = (header.api_key, header.api_version);
+    let is_served = key.versions().contains(version);
+    let mut w = Writer::framed(ANSWER_BYTES);
+    header.response().encode(&mut w);
+    match key {
+        ApiKey::ApiVersions => {
+            let version = if is_served { version } else { 0 };
+            ApiVersionsResponse { error_code, ..Default::default() }.encode(&mut w, version);
+        }
+        ApiKey::SaslHandshake if is_served => {
+            SaslHandshakeResponse { error_code, ..Default::default() }.encode(&mut w, version);
+        }
+        _ => return None,
+    }
+    Some(Response { bytes: w.finish().bytes, files: Vec::new(), mute: None })
 }
 
 /// Bytes of the largest frame that a connection may send.
@@ -155,6 +194,7 @@ mod tests {
             match judge(connection, &frame, NOW) {
                 Verdict::Request => passing.push(key),
                 Verdict::Close(_) => {}
+                Verdict::IllegalSaslState => assert!(matches!(key, 17 | 18), "{key} is closed without an answer"),
                 Verdict::Token => panic!("{key} is no token"),
             }
         }
@@ -168,7 +208,11 @@ mod tests {
         hello.greeted.set(true);
         assert_eq!(passing(&hello), [17]);
         let sasl = connection(AuthState::Sasl { mechanism: "PLAIN".into(), raw: false });
-        assert_eq!(passing(&sasl), [17, 18, 36]);
+        assert_eq!(passing(&sasl), [36]);
+        for key in [17_i16, 18] {
+            let frame = Bytes::copy_from_slice(&key.to_be_bytes());
+            assert_eq!(judge(&sasl, &frame, NOW), Verdict::IllegalSaslState);
+        }
         assert_eq!(passing(&connection(AuthState::Failed)), Vec::<i16>::new());
         assert_eq!(passing(&connection(authenticated(None))).len(), 1 << 16);
         assert_eq!(passing(&connection(authenticated(Some(NOW)))), [17]);
@@ -184,6 +228,35 @@ mod tests {
         for token in [&b""[..], b"\x00", b"\x00\x03\x00\x09", b"\x00alice\x00secret"] {
             assert_eq!(judge(&raw, &Bytes::copy_from_slice(token), NOW), Verdict::Token);
         }
+    }
+
+    fn header(api_key: ApiKey, api_version: i16) -> RequestHeader {
+        RequestHeader { api_key, api_version, correlation_id: 7, client_id: None }
+    }
+
+    #[test]
+    fn illegal_state_is_answered_in_the_shape_of_the_request() {
+        let handshake = illegal_sasl_state(&header(ApiKey::SaslHandshake, 1)).unwrap();
+        assert_eq!(&handshake.bytes[..], b"\0\0\0\x0a\0\0\0\x07\0\x22\0\0\0\0");
+        let versions = illegal_sasl_state(&header(ApiKey::ApiVersions, 99)).unwrap();
+        assert_eq!(&versions.bytes[..], b"\0\0\0\x0a\0\0\0\x07\0\x22\0\0\0\0");
+        assert!(illegal_sasl_state(&header(ApiKey::SaslHandshake, 7)).is_none());
+        assert!(illegal_sasl_state(&header(ApiKey::Metadata, 9)).is_none());
+    }
+
+    #[test]
+    fn only_an_answer_without_an_error_is_the_greeting() {
+        let answer = |code: &[u8; 2]| Response {
+            bytes: Bytes::copy_from_slice(&[&[0, 0, 0, 6, 0, 0, 0, 1][..], &code[..]].concat()),
+            files: Vec::new(),
+            mute: None,
+        };
+        let hello = connection(AuthState::Hello);
+        note_answer(&hello, ApiKey::ApiVersions, &answer(&[0, 35]));
+        note_answer(&hello, ApiKey::SaslHandshake, &answer(&[0, 0]));
+        assert!(!hello.greeted.get());
+        note_answer(&hello, ApiKey::ApiVersions, &answer(&[0, 0]));
+        assert!(hello.greeted.get());
     }
 
     #[test]

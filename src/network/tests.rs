@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod door;
+mod exhaustion;
 mod house;
 mod order;
 mod tls;

@@ -12,7 +12,7 @@ use super::{Ended, Reading, Session};
 use crate::handlers::connection::Identity;
 use crate::handlers::{AuthState, Order, Reply};
 use crate::model::listener::SecurityProtocol;
-use crate::network::connection::{Verdict, judge};
+use crate::network::connection::{Refused, Verdict, illegal_sasl_state, judge, note_answer};
 use crate::network::frame::Next;
 use crate::network::service::Service;
 use crate::network::spoken::{Spoken, TELLING_BYTES};
@@ -218,23 +218,15 @@ impl<S: Service> Session<S> {
 
     /// Takes one frame through the door, and its request through admit and enqueue.
     async fn serve(&self, frame: Bytes) -> Result<(), Ended> {
-        let (reply, order) = match judge(&self.connection, &frame, self.now()) {
+        let verdict = judge(&self.connection, &frame, self.now());
+        let (reply, order) = match verdict {
             Verdict::Close(refused) => return Err(refused.into()),
             Verdict::Token => {
                 self.answered().await;
                 (self.processor.service.token(&self.connection, frame).await, Order::Barrier)
             }
-            Verdict::Request => {
-                let mut reader = Reader::new(frame);
-                let header = RequestHeader::decode(&mut reader)?;
-                let order = self.processor.service.order(&self.connection, header.api_key);
-                if order == Order::Barrier {
-                    self.answered().await;
-                    self.reading.set(Reading::Request);
-                }
-                let reply = self.processor.service.dispatch(&self.connection, &header, reader.into_rest()).await;
-                (reply, order)
-            }
+            Verdict::IllegalSaslState => (self.illegal_sasl_state(frame)?, Order::Barrier),
+            Verdict::Request => self.dispatch(frame).await?,
         };
         match reply {
             Reply::Now(response) => {
@@ -254,6 +246,28 @@ impl<S: Service> Session<S> {
         }
         self.note_identity();
         Ok(())
+    }
+
+    async fn dispatch(&self, frame: Bytes) -> Result<(Reply, Order), Ended> {
+        let mut reader = Reader::new(frame);
+        let header = RequestHeader::decode(&mut reader)?;
+        let order = self.processor.service.order(&self.connection, header.api_key);
+        if order == Order::Barrier {
+            self.answered().await;
+            self.reading.set(Reading::Request);
+        }
+        let reply = self.processor.service.dispatch(&self.connection, &header, reader.into_rest()).await;
+        if let Reply::Now(response) = &reply {
+            note_answer(&self.connection, header.api_key, response);
+        }
+        Ok((reply, order))
+    }
+
+    fn illegal_sasl_state(&self, frame: Bytes) -> Result<Reply, Ended> {
+        let header = RequestHeader::decode(&mut Reader::new(frame))?;
+        *self.connection.auth.borrow_mut() = AuthState::Failed;
+        let response = illegal_sasl_state(&header).ok_or(Refused::DuringAuthentication(header.api_key.number()))?;
+        Ok(Reply::CloseAfterFlush { response, delay: self.connection.listener.failed_authentication_delay })
     }
 }
 

@@ -75,7 +75,7 @@ fn one_deadline_for_the_whole_login() {
     with_client(SaslPlaintext, |mut stream| async move {
         let begun = Instant::now();
         stream.write_all(&request(ApiKey::ApiVersions, 0, 1, b"")).await.unwrap();
-        let mut answer = [0; 16];
+        let mut answer = [0; 18];
         stream.read_exact(&mut answer).await.unwrap();
         tokio::time::sleep(Duration::from_secs(20)).await;
         stream.write_all(&request(ApiKey::SaslHandshake, 1, 2, b"")).await.unwrap();

@@ -13,7 +13,7 @@ fn sasl() -> (House, Network, std::net::SocketAddr) {
 
 fn hello(client: &mut Client) {
     client.send(&request(ApiKey::ApiVersions, 0, 1, b""));
-    assert_eq!(client.answer(), (1, b"versions".to_vec()));
+    assert_eq!(client.answer(), (1, b"\0\0versions".to_vec()));
     client.send(&request(ApiKey::SaslHandshake, 1, 2, b""));
     assert_eq!(client.answer(), (2, b"handshake".to_vec()));
 }
@@ -90,6 +90,19 @@ fn nothing_but_tokens_after_the_handshake() {
     client.send(&request(ApiKey::Metadata, 1, 3, b""));
     client.assert_closed();
     assert_eq!(*house.seen.lock(), ["ApiVersions 1", "SaslHandshake 2"]);
+}
+
+#[test]
+fn a_second_handshake_and_a_late_greeting_are_told_34() {
+    let (house, _network, address) = sasl();
+    for key in [ApiKey::SaslHandshake, ApiKey::ApiVersions] {
+        let mut client = Client::connect(address);
+        hello(&mut client);
+        client.send(&request(key, 0, 3, b""));
+        assert_eq!(client.answer(), (3, b"\0\x22\0\0\0\0".to_vec()));
+        client.assert_closed();
+    }
+    assert_eq!(house.seen.lock().len(), 4);
 }
 
 #[test]

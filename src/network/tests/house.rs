@@ -107,8 +107,7 @@ impl Service for House {
         self.note(format!("{} {id}", header.api_key.name()));
         match header.api_key {
             ApiKey::ApiVersions => {
-                connection.greeted.set(true);
-                Reply::Now(self.answer(id, b"versions"))
+                Reply::Now(self.answer(id, b"\0\0versions"))
             }
             ApiKey::SaslHandshake => {
                 let raw = header.api_version == 0;
@@ -162,7 +161,7 @@ pub(super) fn spec(name: &str, protocol: SecurityProtocol, tls: Option<ServerCon
         max_idle: Duration::from_secs(600),
         send_buffer_bytes: None,
         receive_buffer_bytes: None,
-        backlog: 50,
+        backlog: 1024,
         bound: std::sync::OnceLock::new(),
     }
 }

@@ -11,7 +11,7 @@ use super::house::{Client, House, open, request, spec};
 use crate::model::listener::SecurityProtocol::{SaslSsl, Ssl};
 use crate::protocol::api::ApiKey;
 
-fn configs() -> (ServerConfig, ClientConfig) {
+pub(super) fn configs() -> (ServerConfig, ClientConfig) {
     configs_of(rustls::DEFAULT_VERSIONS)
 }
 
