@@ -140,9 +140,15 @@ impl<S: Service> Session<S> {
             let mut reader = pin!(self.read());
             let mut writer = pin!(self.write());
             let mut watch = pin!(self.watch());
+            let mut stop = pin!(self.processor.stop.notified());
             let mut read_ended = None;
             let mut write_error = None;
             poll_fn(|cx| {
+                // Wakes this task when the broker stops; the reader sees it between two frames.
+                let _ = stop.as_mut().poll(cx);
+                if self.processor.stopping.get() && self.account.borrow().is_none() {
+                    return Poll::Ready(Ended::Stopping);
+                }
                 if read_ended.is_none()
                     && let Poll::Ready(ended) = reader.as_mut().poll(cx)
                 {

@@ -4,5 +4,6 @@ mod deadlines;
 mod door;
 mod exhaustion;
 mod house;
+mod lines;
 mod order;
 mod tls;

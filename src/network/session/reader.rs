@@ -2,11 +2,10 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::sync::futures::Notified;
 
 use super::{Ended, Reading, Session};
 use crate::handlers::connection::Identity;
@@ -37,10 +36,9 @@ impl<S: Service> Session<S> {
     }
 
     async fn read_to_end(&self) -> Result<(), Ended> {
-        let mut stop = pin!(self.processor.stop.notified());
         self.handshake().await?;
         let mut served = 0;
-        while let Some(frame) = self.next_frame(stop.as_mut()).await? {
+        while let Some(frame) = self.next_frame().await? {
             self.reading.set(Reading::Request);
             self.serve(frame).await?;
             served += 1;
@@ -97,7 +95,7 @@ impl<S: Service> Session<S> {
     }
 
     /// The next frame; none at the end.
-    async fn next_frame(&self, mut stop: Pin<&mut Notified<'_>>) -> Result<Option<Bytes>, Ended> {
+    async fn next_frame(&self) -> Result<Option<Bytes>, Ended> {
         self.room().await;
         loop {
             let next = self.frames.borrow_mut().step()?;
@@ -114,7 +112,7 @@ impl<S: Service> Session<S> {
                 }
                 Next::Bytes => {
                     self.reading.set(Reading::Bytes);
-                    if !self.fill(stop.as_mut()).await? {
+                    if !self.fill().await? {
                         return Ok(None);
                     }
                 }
@@ -164,7 +162,7 @@ impl<S: Service> Session<S> {
     }
 
     /// Reads what is there, or waits for it; `false` at the end.
-    async fn fill(&self, mut stop: Pin<&mut Notified<'_>>) -> Result<bool, Ended> {
+    async fn fill(&self) -> Result<bool, Ended> {
         loop {
             if self.broken.get() {
                 return Ok(false);
@@ -182,7 +180,7 @@ impl<S: Service> Session<S> {
                 Ok(Filled::Eof) => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.frames.borrow_mut().park();
-                    self.readable(stop.as_mut()).await?;
+                    self.readable().await?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -190,14 +188,13 @@ impl<S: Service> Session<S> {
     }
 
     /// Waits for the socket, for the writer to fail, or for the broker to stop.
-    async fn readable(&self, mut stop: Pin<&mut Notified<'_>>) -> Result<(), Ended> {
+    async fn readable(&self) -> Result<(), Ended> {
         let mut readable = pin!(self.transport.readable());
         poll_fn(|cx| {
             if self.broken.get() {
                 return Poll::Ready(Ok(()));
             }
-            let stopping = self.processor.stopping.get() || stop.as_mut().poll(cx).is_ready();
-            if stopping && !self.frames.borrow().in_frame() {
+            if self.processor.stopping.get() && !self.frames.borrow().in_frame() {
                 return Poll::Ready(Err(Ended::Stopping));
             }
             readable.as_mut().poll(cx).map_err(Ended::Io)

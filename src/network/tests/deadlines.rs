@@ -9,14 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::house::{House, request, spec, turns};
+use crate::model::listener::ListenerName;
 use crate::model::listener::SecurityProtocol::{self, Plaintext, SaslPlaintext};
+use crate::network::listener::BoundListener;
 use crate::network::processor::{Facilities, Processor};
 use crate::network::session::Session;
 use crate::protocol::api::ApiKey;
 use crate::quota::memory::Budget;
 
 /// Serves one connection of a listener, and gives the client's side to `client`.
-fn with_client<F: Future<Output = ()>>(protocol: SecurityProtocol, client: impl FnOnce(TcpStream) -> F) {
+pub(super) fn with_client<F: Future<Output = ()>>(protocol: SecurityProtocol, client: impl FnOnce(TcpStream) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -26,7 +28,14 @@ fn with_client<F: Future<Output = ()>>(protocol: SecurityProtocol, client: impl 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
-        let processor = Rc::new(Processor::new(House::new(), Arc::new(Facilities::new(Budget::new(1 << 20)))));
+        let facilities = Facilities::new(Budget::new(1 << 20));
+        let secure = BoundListener {
+            name: ListenerName::new("SECURE"),
+            protocol: SecurityProtocol::SaslSsl,
+            address: "127.0.0.1:9093".parse().unwrap(),
+        };
+        facilities.bound.set(vec![secure]).unwrap();
+        let processor = Rc::new(Processor::new(House::new(), Arc::new(facilities)));
         let spec = Arc::new(spec("CLIENT", protocol, None));
         let transport = processor.transport(accepted.into_std().unwrap(), &spec).unwrap();
         let connection = processor.connection(peer, &spec);

@@ -106,9 +106,7 @@ impl Service for House {
         let id = header.correlation_id;
         self.note(format!("{} {id}", header.api_key.name()));
         match header.api_key {
-            ApiKey::ApiVersions => {
-                Reply::Now(self.answer(id, b"\0\0versions"))
-            }
+            ApiKey::ApiVersions => Reply::Now(self.answer(id, b"\0\0versions")),
             ApiKey::SaslHandshake => {
                 let raw = header.api_version == 0;
                 *connection.auth.borrow_mut() = AuthState::Sasl { mechanism: "PLAIN".into(), raw };
