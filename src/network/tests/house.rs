@@ -118,6 +118,10 @@ impl Service for House {
                 response.mute = self.mute;
                 Reply::Now(response)
             }
+            ApiKey::DescribeCluster => {
+                let principal = connection.principal().unwrap().to_string();
+                Reply::Now(self.answer(id, principal.as_bytes()))
+            }
             ApiKey::Produce => Reply::None,
             ApiKey::Fetch | ApiKey::Heartbeat => self.later(id, body),
             key => Reply::Close(CloseReason::UnknownApi { key }),

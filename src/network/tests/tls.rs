@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 
 use super::house::{Client, House, open, request, spec};
@@ -201,4 +202,63 @@ fn a_handshake_that_never_ends_is_not_kept() {
     let mut told = Vec::new();
     let _ = client.0.read_to_end(&mut told);
     assert!(house.seen.lock().is_empty());
+}
+
+#[test]
+fn keys_change_in_the_middle() {
+    let (server, client) = configs();
+    let house = House::new();
+    let (_network, address) = open(&house, spec("SECURE", Ssl, Some(server)));
+    let mut client = TlsClient::connect(address, client, usize::MAX);
+    for id in 0..5 {
+        client.send(&request(ApiKey::Metadata, 1, id, &[7; 50_000]));
+        client.tls.refresh_traffic_keys().unwrap();
+        assert_eq!(client.answer(), (id, vec![7; 50_000]));
+    }
+}
+
+/// A client's certificate and key, and a server that asks for one of them.
+fn mutual(required: bool) -> (ServerConfig, ClientConfig, ClientConfig) {
+    let issued = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let mut trusted = RootCertStore::empty();
+    trusted.add(issued.cert.der().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(trusted));
+    let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let own_key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![own.cert.der().clone()], own_key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let nobody = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+    let known = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    (server, nobody, known)
+}
+
+#[test]
+fn a_certificate_says_who_it_is() {
+    for (required, anonymous_passes) in [(false, true), (true, false)] {
+        let (server, nobody, known) = mutual(required);
+        let house = House::new();
+        let (_network, address) = open(&house, spec("SECURE", Ssl, Some(server)));
+        let mut client = TlsClient::connect(address, known, usize::MAX);
+        client.send(&request(ApiKey::DescribeCluster, 0, 1, b"\0"));
+        assert_eq!(client.answer().1, b"User:CN=client");
+        let mut client = TlsClient::connect(address, nobody, usize::MAX);
+        client.send(&request(ApiKey::DescribeCluster, 0, 1, b"\0"));
+        if anonymous_passes {
+            assert_eq!(client.answer().1, b"User:ANONYMOUS");
+        } else {
+            client.tls.read_tls(&mut client.socket.0).unwrap();
+            let refused = client.tls.process_new_packets().unwrap_err();
+            assert!(matches!(refused, rustls::Error::AlertReceived(_)), "{refused}");
+        }
+    }
 }
