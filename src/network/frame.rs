@@ -364,6 +364,28 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn any_bytes_are_frames_or_refused(
+            bytes in prop::collection::vec(prop_oneof![4 => Just(0u8), 1 => any::<u8>()], 0..3000),
+            piece in 1usize..3000,
+        ) {
+            let mut reader = FrameReader::new(2000);
+            for piece in bytes.chunks(piece) {
+                reader.accept(piece);
+                loop {
+                    match reader.step() {
+                        Ok(Next::Frame(frame)) => prop_assert!((1..=2000).contains(&frame.len())),
+                        Ok(Next::Admission { length, .. }) => reader.admit(length, None),
+                        Ok(Next::Bytes) => break,
+                        Err(_) => return Ok(()),
+                    }
+                }
+                reader.park();
+            }
+        }
+
         #[test]
         fn any_frames_in_any_pieces(
             lengths in prop::collection::vec(prop_oneof![1usize..50, 1usize..5000, 60_000usize..70_000, 100_000usize..200_000], 1..12),

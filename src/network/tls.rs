@@ -27,6 +27,8 @@ pub enum TlsError {
     Protocol(#[from] rustls::Error),
     #[error("handshake message is too large")]
     TooLarge,
+    #[error("the connection has failed before")]
+    Failed,
     #[error("{0}")]
     Encrypt(#[from] EncryptError),
     #[error("{0}")]
@@ -43,6 +45,8 @@ pub struct Tls {
     written: usize,
     answered: bool,
     peer_closed: bool,
+    /// An alert has ended it; rustls must not be asked again.
+    failed: bool,
 }
 
 impl Tls {
@@ -56,6 +60,7 @@ impl Tls {
             written: 0,
             answered: false,
             peer_closed: false,
+            failed: false,
         })
     }
 
@@ -95,7 +100,11 @@ impl Tls {
             (true, true) => HANDSHAKE_BYTES,
             (false, _) => RECORD_BYTES,
         };
+        if self.failed {
+            return Ok(());
+        }
         if rest.len() > limit {
+            self.failed = true;
             return Err(TlsError::TooLarge);
         }
         if !rest.is_empty() {
@@ -117,6 +126,9 @@ impl Tls {
     /// # Errors
     /// The peer is not understood; the alert that tells it so is in [`Self::outgoing`].
     pub fn process(&mut self, incoming: &mut [u8], mut sink: impl FnMut(&[u8])) -> Result<usize, TlsError> {
+        if self.failed {
+            return Err(TlsError::Failed);
+        }
         let mut done = 0;
         loop {
             let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(&mut incoming[done..]);
@@ -138,6 +150,7 @@ impl Tls {
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
                 Ok(_) => blocked = true,
                 Err(error) => {
+                    self.failed = true;
                     self.encode_alert(&mut incoming[done..]);
                     return Err(error.into());
                 }
@@ -154,6 +167,9 @@ impl Tls {
     /// # Errors
     /// `cipher` is too small, or the keys are used up.
     pub fn encrypt(&mut self, plain: &[u8], cipher: &mut [u8]) -> Result<usize, TlsError> {
+        if self.failed {
+            return Err(TlsError::Failed);
+        }
         let Self { connection, incoming, .. } = self;
         match connection.process_tls_records(kept_mut(incoming)).state? {
             ConnectionState::WriteTraffic(mut traffic) => Ok(traffic.encrypt(plain, cipher)?),
@@ -163,6 +179,9 @@ impl Tls {
 
     /// Says to the peer that nothing follows.
     pub fn close_notify(&mut self) {
+        if self.failed {
+            return;
+        }
         let Self { connection, incoming, outgoing, .. } = self;
         let mut alert = [0; 64];
         if let UnbufferedStatus { state: Ok(ConnectionState::WriteTraffic(mut traffic)), .. } =
@@ -192,14 +211,13 @@ impl Tls {
         self.outgoing.extend_from_slice(cipher);
     }
 
+    /// Takes out what rustls wants to say last. Once that is empty it would look at the broken bytes again.
     fn encode_alert(&mut self, incoming: &mut [u8]) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
-            self.connection.process_tls_records(incoming)
-        {
-            if encode(&mut data, &mut self.outgoing).is_err() {
-                return;
-            }
-        }
+        while self.connection.wants_write()
+            && let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+                self.connection.process_tls_records(incoming)
+            && encode(&mut data, &mut self.outgoing).is_ok()
+        {}
     }
 }
 
@@ -231,5 +249,155 @@ fn encode<Data>(
             Ok(())
         }
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    fn server() -> Arc<ServerConfig> {
+        let (certificate, key) = certificate();
+        let key = PrivateKeyDer::try_from(key.clone()).unwrap();
+        let builder = ServerConfig::builder().with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![certificate.clone()], key).unwrap())
+    }
+
+    /// A server and a client that have shaken hands.
+    fn established(config: Arc<ServerConfig>) -> (Tls, ClientConnection) {
+        let mut tls = Tls::new(config).unwrap();
+        let mut client = client();
+        while tls.is_handshaking() || client.is_handshaking() || client.wants_write() {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).unwrap();
+            }
+            feed(&mut tls, &wire, usize::MAX).unwrap();
+            client.read_tls(&mut tls.outgoing()).unwrap();
+            tls.took(tls.outgoing().len());
+            client.process_new_packets().unwrap();
+        }
+        (tls, client)
+    }
+
+    fn client_hello() -> Vec<u8> {
+        let mut hello = Vec::new();
+        client().write_tls(&mut hello).unwrap();
+        hello
+    }
+
+    fn client() -> ClientConnection {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate().0.clone()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        ClientConnection::new(Arc::new(config), name).unwrap()
+    }
+
+    /// One certificate and key for all tests.
+    fn certificate() -> &'static (CertificateDer<'static>, Vec<u8>) {
+        static CERTIFICATE: std::sync::OnceLock<(CertificateDer<'static>, Vec<u8>)> = std::sync::OnceLock::new();
+        CERTIFICATE.get_or_init(|| {
+            let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            (certified.cert.der().clone(), certified.signing_key.serialize_der())
+        })
+    }
+
+    /// Feeds `wire` in pieces, as the transport does; ends at the first error.
+    fn feed(tls: &mut Tls, wire: &[u8], piece: usize) -> Result<(), TlsError> {
+        let mut buffer = vec![0; 128 * 1024];
+        for bytes in wire.chunks(piece) {
+            let kept = tls.resume(&mut buffer);
+            buffer[kept..kept + bytes.len()].copy_from_slice(bytes);
+            let filled = kept + bytes.len();
+            let done = tls.process(&mut buffer[..filled], |_| ())?;
+            tls.keep(&buffer[done..filled])?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_hello_in_fragments_is_answered_and_what_is_no_tls_gets_an_alert() {
+        let config = server();
+        for piece in [1, 7, 1000, 10_000] {
+            let mut tls = Tls::new(Arc::clone(&config)).unwrap();
+            feed(&mut tls, &client_hello(), piece).unwrap();
+            assert_eq!(tls.outgoing().first(), Some(&22), "a handshake record");
+            assert!(tls.is_handshaking() && tls.kept().is_empty());
+            let all = tls.outgoing().len();
+            tls.took(all - 1);
+            assert_eq!(tls.outgoing().len(), 1);
+        }
+        let mut tls = Tls::new(config).unwrap();
+        assert!(feed(&mut tls, b"GET / HTTP/1.1\r\n\r\n", 100).is_err());
+        assert_eq!(tls.outgoing().first(), Some(&21), "an alert");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn a_damaged_handshake_is_refused_or_waits_and_is_bounded(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            fragments in prop::option::of(1usize..200),
+            tail in prop::collection::vec(any::<u8>(), 0..300),
+            piece in 1usize..3000,
+        ) {
+            let mut hello = client_hello();
+            if let Some(size) = fragments {
+                hello = hello[5..]
+                    .chunks(size)
+                    .flat_map(|part| [&[22, 3, 1][..], &u16::try_from(part.len()).unwrap().to_be_bytes(), part].concat())
+                    .collect();
+            }
+            for (at, byte) in damage {
+                let at = at.index(hello.len());
+                hello[at] = byte;
+            }
+            if let Some(cut) = cut {
+                hello.truncate(cut.index(hello.len()));
+            }
+            hello.extend_from_slice(&tail);
+            let mut tls = Tls::new(server()).unwrap();
+            let _ = feed(&mut tls, &hello, piece);
+            prop_assert!(tls.kept().len() <= HANDSHAKE_BYTES);
+            tls.close_notify();
+        }
+
+        #[test]
+        fn damaged_records_end_the_connection_and_nothing_else(
+            lengths in prop::collection::vec(1usize..20_000, 1..5),
+            damage in prop::option::of((any::<prop::sample::Index>(), 1u8..)),
+            piece in 1usize..20_000,
+        ) {
+            let (mut tls, mut client) = established(server());
+            let mut wire = Vec::new();
+            for length in lengths {
+                std::io::Write::write_all(&mut client.writer(), &vec![7; length]).unwrap();
+                while client.wants_write() {
+                    client.write_tls(&mut wire).unwrap();
+                }
+            }
+            if let Some((at, flip)) = damage {
+                let at = at.index(wire.len());
+                wire[at] ^= flip;
+            }
+            let mut cipher = [0; 200];
+            for piece in wire.chunks(piece) {
+                let fed = feed(&mut tls, piece, usize::MAX);
+                prop_assert!(fed.is_ok() || damage.is_some());
+                prop_assert!(tls.kept().len() <= RECORD_BYTES);
+                prop_assert_eq!(tls.encrypt(b"answer", &mut cipher).is_ok(), fed.is_ok());
+                if fed.is_err() {
+                    break;
+                }
+            }
+            tls.close_notify();
+        }
     }
 }

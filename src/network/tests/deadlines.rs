@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::house::{House, request, spec, turns};
 use crate::model::listener::ListenerName;
-use crate::model::listener::SecurityProtocol::{self, Plaintext, SaslPlaintext};
+use crate::model::listener::SecurityProtocol::{self, Plaintext, SaslPlaintext, SaslSsl, Ssl};
 use crate::network::listener::BoundListener;
 use crate::network::processor::{Facilities, Processor};
 use crate::network::session::Session;
@@ -36,7 +36,8 @@ pub(super) fn with_client<F: Future<Output = ()>>(protocol: SecurityProtocol, cl
         };
         facilities.bound.set(vec![secure]).unwrap();
         let processor = Rc::new(Processor::new(House::new(), Arc::new(facilities)));
-        let spec = Arc::new(spec("CLIENT", protocol, None));
+        let tls = protocol.is_tls().then(|| super::tls::configs().0);
+        let spec = Arc::new(spec("CLIENT", protocol, tls));
         let transport = processor.transport(accepted.into_std().unwrap(), &spec).unwrap();
         let connection = processor.connection(peer, &spec);
         tokio::task::spawn_local(Session::new(processor, spec, connection, transport).run());
@@ -58,6 +59,17 @@ fn a_connection_that_says_nothing_is_closed_at_the_login_deadline() {
         let kept = closed_after(&mut stream, Instant::now()).await;
         assert!((29..=31).contains(&kept.as_secs()), "{kept:?}");
     });
+}
+
+#[test]
+fn half_a_tls_handshake_is_closed_at_the_same_deadline() {
+    for protocol in [Ssl, SaslSsl] {
+        with_client(protocol, |mut stream| async move {
+            stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.unwrap();
+            let kept = closed_after(&mut stream, Instant::now()).await;
+            assert!((29..=31).contains(&kept.as_secs()), "{kept:?}");
+        });
+    }
 }
 
 #[test]
