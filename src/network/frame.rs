@@ -2,7 +2,8 @@
 //!
 //! Pure: it offers room for the bytes to come, and says what it needs next. Bytes sit in the connection's buffer, up to
 //! 64 KiB of them; a frame moves once, into a pooled buffer of its final size, and a large one receives the rest of its
-//! bytes there. A connection that waits holds what has arrived, not what was declared.
+//! bytes there. A connection that waits holds what has arrived, not what was declared; one that sends large frames in a
+//! row gets the buffer of the next one at once, within its reservation.
 //!
 //! ```text
 //!             length read            admitted, > 64 KiB arrived
@@ -22,6 +23,8 @@ use crate::quota::memory::Reservation;
 pub const HEAD_BYTES: usize = 64 * 1024;
 /// A waiting connection whose buffer holds no more than this keeps it in a small one.
 const PARKED_BYTES: usize = 16 * 1024;
+/// What is read first of a connection that sends large frames, one after the other: the rest goes where it stays.
+const STREAM_HEAD_BYTES: usize = 4 * 1024;
 /// What must be there before a frame is admitted: key, version, correlation id, length of the client id.
 const ADMISSION_BYTES: usize = 10;
 const LENGTH_BYTES: usize = 4;
@@ -68,6 +71,8 @@ pub struct FrameReader {
     /// Bytes at the front of `head` that were already given out.
     consumed: usize,
     admitted: Option<Admitted>,
+    /// The last frame was larger than the head.
+    streaming: bool,
 }
 
 #[derive(Debug)]
@@ -81,7 +86,7 @@ struct Admitted {
 impl FrameReader {
     /// A reader that refuses frames over `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, head: None, consumed: 0, admitted: None }
+        Self { limit, head: None, consumed: 0, admitted: None, streaming: false }
     }
 
     /// Changes the limit, for frames whose length has not been read yet.
@@ -102,10 +107,11 @@ impl FrameReader {
             frame.extend(&pending[..length]);
             self.consume(length);
             let reservation = self.admitted.take().and_then(|a| a.reservation);
+            self.streaming = length > HEAD_BYTES;
             return Ok(Next::Frame(frame.freeze(reservation)));
         }
         let head_is_full = self.head.as_ref().is_some_and(|head| head.room() == 0);
-        if length > HEAD_BYTES && (head_is_full || self.pending().len() >= HEAD_BYTES) {
+        if length > HEAD_BYTES && (self.streaming || head_is_full || self.pending().len() >= HEAD_BYTES) {
             self.start_body();
         }
         Ok(Next::Bytes)
@@ -146,7 +152,8 @@ impl FrameReader {
     pub fn spare(&mut self) -> Limit<&mut Vec<u8>> {
         let body_room = self.body_room();
         if body_room == 0 {
-            return self.head_with_room(1).spare(HEAD_BYTES);
+            let limit = if self.streaming { STREAM_HEAD_BYTES } else { HEAD_BYTES };
+            return self.head_with_room(1).spare(limit);
         }
         match self.admitted.as_mut().and_then(|a| a.body.as_mut()) {
             Some(body) => body.spare(body_room),
@@ -204,7 +211,10 @@ impl FrameReader {
 
     fn finish_body(&mut self) -> Next {
         match self.admitted.take() {
-            Some(Admitted { body: Some(body), reservation, .. }) => Next::Frame(body.freeze(reservation)),
+            Some(Admitted { body: Some(body), reservation, .. }) => {
+                self.streaming = true;
+                Next::Frame(body.freeze(reservation))
+            }
             _ => Next::Bytes,
         }
     }
@@ -347,6 +357,22 @@ mod tests {
         let frames = feed(&mut reader, &framed(&body), 10_000);
         assert_eq!(frames, [&body[..]]);
         assert!(reader.head.is_none());
+    }
+
+    #[test]
+    fn a_stream_of_large_frames_fills_its_buffers_from_the_start() {
+        let mut reader = FrameReader::new(LIMIT);
+        feed(&mut reader, &framed(&vec![1; 100_000]), 50_000);
+        assert_eq!(reader.spare().remaining_mut(), STREAM_HEAD_BYTES);
+        reader.accept(&framed(&vec![1; 100_000])[..100]);
+        let Next::Admission { length, .. } = reader.step().unwrap() else { panic!("no admission") };
+        reader.admit(length, None);
+        reader.step().unwrap();
+        assert_eq!(reader.spare().remaining_mut(), 100_000 - 96);
+        reader.accept(&vec![1; 100_000 - 96]);
+        assert!(matches!(reader.step().unwrap(), Next::Frame(_)));
+        feed(&mut reader, &framed(b"0123456789"), 100);
+        assert_eq!(reader.spare().remaining_mut(), HEAD_BYTES);
     }
 
     #[test]
