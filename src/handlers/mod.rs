@@ -17,6 +17,8 @@ use crate::protocol::wire::DecodeError;
 pub mod connection;
 pub mod context;
 pub mod reply;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 
 pub use connection::{AuthState, Connection, Listener};
 pub use context::{Broker, RequestContext};
@@ -61,7 +63,7 @@ pub fn table() -> &'static [Spec] {
     TABLE
 }
 
-const TABLE: &[Spec] = &[];
+const TABLE: &[Spec] = &[sasl_handshake::SPEC, sasl_authenticate::SPEC];
 
 /// The line of an API, if it is served on such a listener.
 pub fn find(key: ApiKey, on_controller_listener: bool) -> Option<&'static Spec> {

@@ -25,6 +25,7 @@ use crate::protocol::api::ListenerType;
 use crate::protocol::header::RequestHeader;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, admit};
 use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
+use crate::security::verifier::Logins;
 
 /// The metadata image as of the last committed offset: one handle, swapped by its publisher.
 pub type ImageHandle = Arc<ArcSwap<MetadataImage>>;
@@ -50,6 +51,8 @@ pub struct Broker {
     pub settings: Settings,
     pub image: ImageHandle,
     pub authorizer: Arc<dyn Authorizer>,
+    /// Who can log in on the listeners that speak SASL.
+    pub logins: Arc<Logins>,
     pub clock: Arc<dyn Clock>,
 }
 
