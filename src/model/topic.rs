@@ -49,10 +49,7 @@ impl TopicName {
     }
 
     pub fn is_internal_name(name: &str) -> bool {
-        matches!(
-            name,
-            Self::CONSUMER_OFFSETS | Self::TRANSACTION_STATE | Self::SHARE_GROUP_STATE | Self::SCHLOSS_STATE
-        )
+        matches!(name, Self::CONSUMER_OFFSETS | Self::TRANSACTION_STATE | Self::SHARE_GROUP_STATE | Self::SCHLOSS_STATE)
     }
 
     /// `Topic.validate`: may a topic of this name be created?
