@@ -6,5 +6,6 @@
 
 pub mod completion;
 pub mod doorbell;
+pub mod fetch_session;
 pub mod partition;
 pub mod watchers;
