@@ -1,0 +1,6 @@
+//! Keys and values of `__consumer_offsets`, one module each.
+//!
+//! A key is framed as i16 record type (`ID`) and the key's version 0, a value as i16 version and the value; a tombstone
+//! is a null value. Precedent: Kafka's `GroupCoordinatorRecordSerde`.
+
+include!(concat!(env!("OUT_DIR"), "/group.rs"));
