@@ -51,7 +51,12 @@ fn source_files() -> Vec<(String, String)> {
     paths
         .into_iter()
         .filter(|p| !p.ends_with("tests.rs") && !p.components().any(|c| c.as_os_str() == "tests"))
-        .map(|p| (p.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), product_code(&fs::read_to_string(&p).unwrap())))
+        .map(|p| {
+            (
+                p.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+                product_code(&fs::read_to_string(&p).unwrap()),
+            )
+        })
         .collect()
 }
 
@@ -124,7 +129,10 @@ fn the_outside_world_is_named_where_it_may_be() {
 fn handlers_see_the_image_only_through_the_context() {
     for (path, code) in source_files() {
         if path.starts_with("handlers/") && !path.starts_with("handlers/context") {
-            assert!(!rooms_named(&code).contains("metadata"), "{path} names crate::metadata; its view belongs in handlers/context");
+            assert!(
+                !rooms_named(&code).contains("metadata"),
+                "{path} names crate::metadata; its view belongs in handlers/context"
+            );
         }
     }
 }
@@ -149,7 +157,10 @@ fn every_room_says_what_it_is_for() {
         let path = root.join(room).join("mod.rs");
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let head: String = text.lines().take_while(|l| l.starts_with("//!")).collect();
-        assert!(head.len() > 120, "src/{room}/mod.rs: its first paragraph says what the room is for and what it must never know");
+        assert!(
+            head.len() > 120,
+            "src/{room}/mod.rs: its first paragraph says what the room is for and what it must never know"
+        );
     }
 }
 

@@ -403,8 +403,7 @@ mod tests {
     #[test]
     fn a_principal_with_half_waits_over_all_its_connections() {
         let budget = Budget::new(16 * MIB);
-        let held: Vec<_> =
-            (0..8).filter_map(|_| user(&budget, "a").try_reserve(2 * MIB, Urgency::Ordinary)).collect();
+        let held: Vec<_> = (0..8).filter_map(|_| user(&budget, "a").try_reserve(2 * MIB, Urgency::Ordinary)).collect();
         assert_eq!(held.len(), 4, "four times 2 MiB reach half of 15 MiB");
         assert!(user(&budget, "b").try_reserve(MIB, Urgency::Ordinary).is_some());
     }

@@ -5,7 +5,10 @@
 //! be done elsewhere goes out as a return value. It may not know who is allowed what, only that it was shown a permit.
 
 pub mod completion;
+pub mod delayed_produce;
 pub mod doorbell;
 pub mod fetch_session;
+pub mod lane;
 pub mod partition;
+pub mod produce_error;
 pub mod watchers;

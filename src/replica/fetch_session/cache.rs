@@ -284,7 +284,9 @@ mod tests {
         let (cache, alice) = (FetchSessionCache::new(10), owner("alice"));
         open(&cache, &alice, 1, 0, 7);
         let forget = FetchNames { forgotten: vec![(TopicKey::Name("t".into()), 0)], ..names(7, 1, vec![]) };
-        assert!(matches!(cache.context(forget, &alice, Mono(0)).unwrap(), FetchContext::Sessionless(e) if e.is_empty()));
+        assert!(
+            matches!(cache.context(forget, &alice, Mono(0)).unwrap(), FetchContext::Sessionless(e) if e.is_empty())
+        );
         assert!(cache.is_empty());
     }
 

@@ -119,14 +119,8 @@ impl Entries {
     }
 
     fn insert(&mut self, key: (TopicKey, i32), wanted: FetchPartition) -> u32 {
-        let entry = Entry {
-            topic: key.0.clone(),
-            wanted,
-            high_watermark: -1,
-            log_start: -1,
-            watched: None,
-            is_dirty: false,
-        };
+        let entry =
+            Entry { topic: key.0.clone(), wanted, high_watermark: -1, log_start: -1, watched: None, is_dirty: false };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
