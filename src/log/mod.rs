@@ -1,1 +1,3 @@
 //! log
+
+pub mod segment;

@@ -8,7 +8,10 @@
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod api;
+pub mod compression;
+pub mod control;
 pub mod header;
 pub mod messages;
+pub mod record_batch;
 pub mod records;
 pub mod wire;
