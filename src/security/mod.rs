@@ -10,3 +10,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod authorizer;
+pub mod credentials;
+pub mod password;
+pub mod sasl;
+pub mod verifier;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::RequestContext;
 use crate::metadata::features::FeaturesImage;
 use crate::metadata::metadata_version::MetadataVersion;
+use crate::metadata::scram::ScramDescription;
 
 /// A broker's address on the listener that the request came in by.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +62,11 @@ impl RequestContext<'_> {
             .collect();
         brokers.sort_unstable_by_key(|broker| broker.id);
         brokers
+    }
+
+    /// What is known of users' SCRAM credentials, of all if none is named. For those who may Describe the cluster.
+    pub fn describe_scram(&self, users: &[&str]) -> Vec<ScramDescription> {
+        self.broker.image.load().scram.describe(users)
     }
 
     pub fn features(&self) -> Features {

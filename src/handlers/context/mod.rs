@@ -29,11 +29,25 @@ use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
 /// The metadata image as of the last committed offset: one handle, swapped by its publisher.
 pub type ImageHandle = Arc<ArcSwap<MetadataImage>>;
 
+/// What handlers need of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `schloss.profile=strict`
+    pub strict: bool,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`
+    pub delete_topics: bool,
+    /// `max.request.partition.size.limit`
+    pub max_partitions_per_page: i32,
+}
+
 /// The broker's services, shared by all connections.
 #[derive(Debug)]
 pub struct Broker {
     pub node_id: BrokerId,
     pub cluster_id: Arc<str>,
+    pub settings: Settings,
     pub image: ImageHandle,
     pub authorizer: Arc<dyn Authorizer>,
     pub clock: Arc<dyn Clock>,

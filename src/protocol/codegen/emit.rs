@@ -87,17 +87,21 @@ pub(crate) fn metadata_records(messages: &[Message]) -> String {
     )
 }
 
-/// For tests: decodes and encodes again the message of a name.
+/// For tests: calls `again`, which reads as one version and writes as another, for the message of a name.
 pub(crate) fn reencode(modules: &[(&str, &[Message])]) -> String {
     let mut arms = String::new();
     for (path, messages) in modules {
         for m in *messages {
-            let _ =
-                writeln!(arms, "        \"{0}\" => again::<{path}::{1}::{0}>(bytes, version),", m.name, snake(&m.name));
+            let _ = writeln!(
+                arms,
+                "        \"{0}\" => again::<{path}::{1}::{0}>(bytes, read, write),",
+                m.name,
+                snake(&m.name)
+            );
         }
     }
     format!(
-        "fn reencode(name: &str, version: i16, bytes: Bytes) -> Result<Bytes, DecodeError> {{\n    \
+        "fn translate(name: &str, read: i16, write: i16, bytes: Bytes) -> Result<Bytes, DecodeError> {{\n    \
          match name {{\n{arms}        _ => panic!(\"no message {{name}}\"),\n    }}\n}}\n"
     )
 }
@@ -416,12 +420,6 @@ impl Emitter<'_> {
             Base::Struct(name) => format!("{name}::MIN_SIZE"),
             base => self.base_size(base, self.message.flexible.is_some()).to_string(),
         }
-    }
-}
-
-impl Versions {
-    pub(crate) fn contains(self, version: i16) -> bool {
-        self.min <= version && version <= self.max
     }
 }
 

@@ -1,10 +1,10 @@
-//! From the schema notation to Rust: the module that `build.rs` includes by path, and the tests too.
+//! From the schema notation to Rust: the module that `build.rs` includes by path; tests include `notation`.
 //!
 //! Text in, text out, standard library only. Precedent: Kafka's message generator (`MessageDataGenerator`); what is
 //! generated is described in `protocol/wire`.
 
 mod emit;
-pub(crate) mod notation;
+mod notation;
 
 pub(crate) use emit::{api_keys, metadata_records, module, reencode};
 pub(crate) use notation::{Message, parse};

@@ -117,6 +117,10 @@ impl Versions {
         };
         (outer.min <= min && min <= max && max <= outer.max).then_some(Self { min, max })
     }
+
+    pub(crate) fn contains(self, version: i16) -> bool {
+        self.min <= version && version <= self.max
+    }
 }
 
 impl Base {
