@@ -219,6 +219,7 @@ impl<S: Service> Processor<S> {
             peer,
             host: java_host_text(peer.ip()).into(),
             auth: RefCell::new(auth),
+            sasl: RefCell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
         }

@@ -90,7 +90,7 @@ impl<S: Service> Session<S> {
     async fn warm(&self, range: FileRange, at: usize, length: usize) -> io::Result<()> {
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; length];
-            range.read_at(at, &mut bytes).map(|()| bytes)
+            range.read_exactly(at, &mut bytes).map(|()| bytes)
         });
         let bytes = read.await.map_err(io::Error::other)??;
         self.responses.borrow_mut().outbox().warm(bytes.into());
