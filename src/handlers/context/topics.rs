@@ -10,7 +10,7 @@ use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
 use crate::model::topic::{TopicId, TopicName};
-use crate::security::authorizer::Action;
+use crate::security::authorizer::{Action, Decision};
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted};
 
 /// How a request names a topic.
@@ -174,6 +174,18 @@ impl RequestContext<'_> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// May the principal create topics of these names? Create on the cluster is enough for all.
+    pub async fn may_create_topics<T: AsRef<str>>(&self, names: &[T]) -> Vec<bool> {
+        if self.is_allowed(Action::cluster(AclOperation::Create).quiet_if_denied()).await {
+            return vec![true; names.len()];
+        }
+        let actions: Vec<Action<'_>> = names
+            .iter()
+            .map(|name| Action::new(AclOperation::Create, ResourceType::Topic, name.as_ref()))
+            .collect();
+        self.authorize(&actions).await.iter().map(Decision::is_allowed).collect()
     }
 
     /// Is there a topic of this name? For the broker's own decisions, never for an answer.
