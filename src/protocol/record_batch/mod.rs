@@ -10,6 +10,7 @@ mod header;
 mod patch;
 mod record;
 mod view;
+mod walk;
 
 pub use builder::{BatchBuilder, BatchFull, MAX_BATCH_BYTES};
 pub use header::{
@@ -19,7 +20,9 @@ pub use header::{
 pub use patch::{crc_after_header_change, patch_base_offset, patch_partition_leader_epoch, patch_timestamps};
 pub use record::{Headers, Record, RecordFormatError, Records};
 pub use view::{BatchDamage, BatchError, Batches, RecordBatch, batches};
+pub use walk::{RecordFacts, RecordWalk};
 
+pub(crate) use builder::seal;
 pub(crate) use cursor::Cursor;
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! Lanes: the only places where logs change.
+
+pub mod queue;
