@@ -154,7 +154,9 @@ impl Names {
             Value::Object(object) => {
                 let named = object.into_iter().map(|(field, value)| {
                     let value = match (field.as_str(), &value) {
-                        ("TopicId", Value::String(text)) if text != "AAAAAAAAAAAAAAAAAAAAAA" => self.name("topic", &value),
+                        ("TopicId", Value::String(text)) if text != "AAAAAAAAAAAAAAAAAAAAAA" => {
+                            self.name("topic", &value)
+                        }
                         ("SessionId", Value::Number(n)) if n.as_i64() != Some(0) => self.name("session", &value),
                         ("ProducerId", Value::Number(n)) if n.as_i64() != Some(-1) => self.name("producer", &value),
                         ("ClusterId", Value::String(_)) => json!("<cluster>"),
