@@ -84,7 +84,11 @@ impl LogDir {
 
 impl fmt::Debug for LogDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogDir").field("path", &self.path).field("id", &self.id).field("failure", &self.failure).finish()
+        f.debug_struct("LogDir")
+            .field("path", &self.path)
+            .field("id", &self.id)
+            .field("failure", &self.failure)
+            .finish()
     }
 }
 
@@ -98,7 +102,9 @@ mod tests {
     fn the_first_failure_stays_and_is_told_once() {
         let told = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&told);
-        let listener: OfflineListener = Arc::new(move |_| drop(counter.fetch_add(1, Ordering::Relaxed)));
+        let listener: OfflineListener = Arc::new(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
         let dir = LogDir::new("/d", None, Some(listener));
         dir.check().unwrap();
         dir.fail("sync t-0", &io::Error::other("first"));

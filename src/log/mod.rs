@@ -20,14 +20,18 @@ pub mod config;
 pub mod file_name;
 pub mod index_file;
 pub mod leader_epoch_cache;
+pub mod log_dir;
 pub mod meta_properties;
 pub mod offset_index;
 pub mod partition_metadata;
 pub mod producer_state;
 pub mod segment;
+pub mod segment_writer;
 pub mod storage;
 pub mod time_index;
 pub mod transaction_index;
+pub mod unified_log;
 pub mod validator;
+pub mod view;
 
 mod width;

@@ -224,11 +224,7 @@ impl ProducerState {
     ///
     /// # Errors
     /// [`ProducerError`]; a batch copied from a leader is never refused.
-    pub fn check(
-        &self,
-        batch: &ProducerBatch,
-        origin: AppendOrigin,
-    ) -> Result<Option<BatchMetadata>, ProducerError> {
+    pub fn check(&self, batch: &ProducerBatch, origin: AppendOrigin) -> Result<Option<BatchMetadata>, ProducerError> {
         let Some(entry) = self.entries.get(&batch.producer_id) else { return Ok(None) };
         if origin == AppendOrigin::Replication {
             return Ok(None);
@@ -416,12 +412,7 @@ impl ProducerState {
     ///
     /// # Errors
     /// Whatever the disk answers; a damaged snapshot is removed and the one before it taken.
-    pub fn truncate_and_reload(
-        &mut self,
-        log_start_offset: i64,
-        log_end_offset: i64,
-        now: Wall,
-    ) -> io::Result<()> {
+    pub fn truncate_and_reload(&mut self, log_start_offset: i64, log_end_offset: i64, now: Wall) -> io::Result<()> {
         self.snapshots.retain(|offset| offset <= log_end_offset && offset > log_start_offset)?;
         if log_end_offset == self.map_end_offset {
             self.log_start_moved(log_start_offset);

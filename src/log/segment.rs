@@ -236,8 +236,7 @@ impl HeaderScan<'_> {
             (self.chunk_start, self.chunk_len) = (self.position, len);
         }
         let Some(bytes) = self.buffered() else { return Ok(None) };
-        let header =
-            BatchHeader::parse(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let header = BatchHeader::parse(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let batch = BatchPosition { position: self.position, header };
         if batch.end() > self.end {
             return Ok(None);
@@ -316,6 +315,10 @@ impl FileRange {
     #[must_use]
     pub fn part(&self, at: u32, len: u32) -> Self {
         let at = at.min(self.len);
-        Self { segment: Arc::clone(&self.segment), position: self.position + u64::from(at), len: len.min(self.len - at) }
+        Self {
+            segment: Arc::clone(&self.segment),
+            position: self.position + u64::from(at),
+            len: len.min(self.len - at),
+        }
     }
 }

@@ -136,15 +136,15 @@ impl Published {
         self.sealed.first().map_or(self.active.base_offset(), |first| first.segment.base_offset())
     }
 
-    /// The segment in whose range an offset lies, and how many bytes of it are batches.
-    fn floor(&self, offset: i64) -> (usize, &Arc<Segment>, u64) {
-        let after = self.sealed.partition_point(|sealed| sealed.segment.base_offset() <= offset);
-        match after.checked_sub(1).and_then(|n| self.sealed.get(n)) {
-            Some(sealed) if offset < self.active.base_offset() => (after - 1, &sealed.segment, sealed.size),
-            _ => (self.sealed.len(), &self.active, self.ends.log_end.position),
+    /// The number of the segment in whose range an offset lies.
+    fn floor(&self, offset: i64) -> usize {
+        if offset >= self.active.base_offset() {
+            return self.sealed.len();
         }
+        self.sealed.partition_point(|sealed| sealed.segment.base_offset() <= offset).saturating_sub(1)
     }
 
+    /// A segment, and how many bytes of it are batches.
     fn nth(&self, n: usize) -> Option<(&Arc<Segment>, u64)> {
         match self.sealed.get(n) {
             Some(sealed) => Some((&sealed.segment, sealed.size)),
@@ -159,7 +159,7 @@ impl Published {
         if let Some(known) = ends.into_iter().find(|end| end.offset == offset) {
             return Ok(known);
         }
-        let (mut n, _, _) = self.floor(offset);
+        let mut n = self.floor(offset);
         while let Some((segment, size)) = self.nth(n) {
             if let Some(batch) = segment.find(offset, size, access)? {
                 return Ok(OffsetPosition { offset, segment: segment.base_offset(), position: batch.position });
@@ -208,10 +208,6 @@ impl LogView {
     pub(super) fn publish(&self, published: Published, recovery_point: i64) {
         self.published.store(Arc::new(published));
         self.recovery_point.store(recovery_point, Ordering::Release);
-    }
-
-    pub(super) fn published(&self) -> Arc<Published> {
-        self.published.load_full()
     }
 
     pub const fn topic_partition(&self) -> &TopicPartition {
@@ -297,7 +293,7 @@ impl LogView {
         limit: OffsetPosition,
         slice: &mut ReadSlice,
     ) -> io::Result<()> {
-        let (mut n, _, _) = published.floor(request.from);
+        let mut n = published.floor(request.from);
         // An offset past a segment's last record (compaction leaves such gaps) is looked for in the next one.
         while let Some((segment, size)) = published.nth(n) {
             let end = match segment.base_offset().cmp(&limit.segment) {
@@ -333,12 +329,7 @@ impl LogView {
 }
 
 /// Position and length of what a request gets of one segment; a length of 0 when the first batch does not fit.
-fn extent(
-    published: &Published,
-    segment: &Segment,
-    request: &ReadRequest,
-    end: u64,
-) -> io::Result<Option<(u64, u32)>> {
+fn extent(published: &Published, segment: &Segment, request: &ReadRequest, end: u64) -> io::Result<Option<(u64, u32)>> {
     let max_bytes = u64::from(request.max_bytes);
     let recent = published.recent(segment, request.from).filter(|position| *position < end);
     if let Some(position) = recent

@@ -110,10 +110,8 @@ fn transactions_hold_back_the_stable_offset_until_their_marker_is_replicated() {
     state.high_watermark_moved(9);
     assert_eq!(state.first_unstable_offset(), None);
     assert_eq!(append(&mut state, &transactional(1, 1, 9)), Ok(None), "the sequence goes on");
-    let fenced = ProducerBatch {
-        marker: Some(EndTxnMarker { committed: true, coordinator_epoch: 2 }),
-        ..marker(1, 10, true)
-    };
+    let fenced =
+        ProducerBatch { marker: Some(EndTxnMarker { committed: true, coordinator_epoch: 2 }), ..marker(1, 10, true) };
     assert_eq!(append(&mut state, &fenced), Err(ErrorCode::TransactionCoordinatorFenced));
 }
 
@@ -125,11 +123,9 @@ fn hex(text: &str) -> Vec<u8> {
 /// As Apache Kafka 4.3.1 wrote it: an idempotent producer, and a transactional one after an abort.
 #[test]
 fn a_snapshot_has_kafkas_bytes() {
-    let kafkas = hex(
-        "0001 7ce57697 00000002
+    let kafkas = hex("0001 7ce57697 00000002
          0000000000000000 0000 00000004 0000000000000004 00000000 000001a208afad98 ffffffff ffffffffffffffff
-         0000000000000001 0002 ffffffff ffffffffffffffff 00000000 000001a208afb0d4 00000000 ffffffffffffffff",
-    );
+         0000000000000001 0002 ffffffff ffffffffffffffff 00000000 000001a208afb0d4 00000000 ffffffffffffffff");
     let entries = snapshot::decode(&kafkas).unwrap();
     assert_eq!((entries[0].last_sequence(), entries[0].last_batch().unwrap().last_offset), (4, 4));
     assert_eq!((entries[1].producer_epoch, entries[1].coordinator_epoch, entries[1].last_batch()), (2, 0, None));

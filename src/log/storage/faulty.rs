@@ -299,20 +299,22 @@ impl Content {
         want
     }
 
+    /// Returns the page whose content changed.
     fn set_len(&mut self, len: u64) -> Option<u64> {
-        let first_gone = len.div_ceil(to_u64(PAGE));
-        self.pages.retain(|page, _| *page < first_gone);
-        let within = usize::try_from(len % to_u64(PAGE)).unwrap_or(0);
-        let mut touched = None;
-        if len < self.len && within > 0 {
-            let last = len / to_u64(PAGE);
-            if let Some(page) = self.pages.get_mut(&last) {
-                Arc::make_mut(page).get_mut(within..).unwrap_or_default().fill(0);
-                touched = Some(last);
-            }
-        }
+        let shorter = len < self.len;
         self.len = len;
-        touched
+        if shorter { self.clear_past_end() } else { None }
+    }
+
+    /// What lies past the end is zeros when the file grows over it.
+    fn clear_past_end(&mut self) -> Option<u64> {
+        let first_gone = self.len.div_ceil(to_u64(PAGE));
+        self.pages.retain(|page, _| *page < first_gone);
+        let within = usize::try_from(self.len % to_u64(PAGE)).unwrap_or(0);
+        let last = self.len / to_u64(PAGE);
+        let page = self.pages.get_mut(&last).filter(|_| within > 0)?;
+        Arc::make_mut(page).get_mut(within..).unwrap_or_default().fill(0);
+        Some(last)
     }
 }
 
@@ -361,6 +363,7 @@ impl File {
                 }
             }
         }
+        self.synced.clear_past_end();
         self.seen = self.synced.clone();
     }
 }
