@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let modules = records.iter().map(|(path, messages)| (*path, messages.as_slice()));
     let modules: Vec<_> = modules.chain([(MESSAGES, messages.as_slice())]).collect();
-    write("reencode.rs", codegen::reencode(&modules))?;
+    write("translate.rs", codegen::translate(&modules))?;
     // What the tests read.
     write("all.schema", all)?;
     Ok(())

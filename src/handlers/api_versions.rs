@@ -37,8 +37,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     if context.header.api_version >= 3 {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
         if !is_software_text(name) || !is_software_text(version) {
-            let response =
-                ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
+            let response = ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
             return Ok(Reply::Now(responder.respond(&response)));
         }
         *context.connection.software.borrow_mut() = ClientSoftware { name: name.into(), version: version.into() };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sasl_authenticate::SaslExchange;
 use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
@@ -64,6 +65,8 @@ pub struct Connection {
     /// The peer's address as Java prints it: what ACL hosts are compared with.
     pub host: Arc<str>,
     pub auth: RefCell<AuthState>,
+    /// The mechanism's side of [`AuthState::Sasl`].
+    pub sasl: RefCell<Option<SaslExchange>>,
     pub software: RefCell<ClientSoftware>,
     /// ApiVersions was answered before SaslHandshake: a second one closes.
     pub greeted: Cell<bool>,

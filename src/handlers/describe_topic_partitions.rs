@@ -15,7 +15,8 @@ use crate::model::topic::TopicName;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::describe_topic_partitions_request::{self, DescribeTopicPartitionsRequest};
 use crate::protocol::messages::describe_topic_partitions_response::{
-    self, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    self, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
 };
 use crate::protocol::wire::{DecodeError, Message as _, Reader};
 use crate::security::authorizer::permit::op;

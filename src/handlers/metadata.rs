@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use super::context::{TopicAdmission, TopicRef, TopicView};
 use super::{Order, Reply, RequestContext, Spec};
+use crate::controller::CreateTopic;
 use crate::model::acl::AclOperation;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::{ResourcePattern, ResourceType};
@@ -40,8 +41,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         Named::Some(named) => some_topics(context, &request, named).await,
         Named::Invalid => invalid_topics(&request),
     };
-    let cluster_authorized_operations = if (8..=10).contains(&version)
-        && request.include_cluster_authorized_operations
+    let cluster_authorized_operations = if (8..=10).contains(&version) && request.include_cluster_authorized_operations
     {
         cluster_operations(context).await
     } else {
@@ -163,11 +163,7 @@ async fn some_topics(
     topics
 }
 
-async fn known(
-    context: &RequestContext<'_>,
-    request: &MetadataRequest,
-    view: &TopicView,
-) -> MetadataResponseTopic {
+async fn known(context: &RequestContext<'_>, request: &MetadataRequest, view: &TopicView) -> MetadataResponseTopic {
     let topic_authorized_operations = if request.include_topic_authorized_operations {
         context.authorized_operations(ResourceType::Topic, view.name().as_str()).await
     } else {
@@ -200,7 +196,10 @@ fn unknown(name: &str) -> MetadataResponseTopic {
     } else {
         ErrorCode::InvalidTopicException
     };
-    MetadataResponseTopic { is_internal: TopicName::is_internal_name(name), ..failed(Some(error), Some(name), Uuid::ZERO) }
+    MetadataResponseTopic {
+        is_internal: TopicName::is_internal_name(name),
+        ..failed(Some(error), Some(name), Uuid::ZERO)
+    }
 }
 
 fn failed(error: Option<ErrorCode>, name: Option<&str>, topic_id: Uuid) -> MetadataResponseTopic {
@@ -224,14 +223,16 @@ async fn create_missing(
     }
     let names: Vec<ByteString> =
         missing.iter().filter_map(|at| topics.get(*at)).filter_map(|topic| topic.name.clone()).collect();
-    let may_create = context.may_create_topics(&names).await;
+    let permits = context.admit_creation(&names).await;
     let mut wanted = Vec::new();
-    for ((at, name), allowed) in missing.iter().zip(names).zip(may_create) {
+    for ((at, name), permit) in missing.iter().zip(names).zip(permits) {
         let Some(topic) = topics.get_mut(*at) else { continue };
-        if !allowed {
-            topic.error_code = ErrorCode::TopicAuthorizationFailed.code();
-        } else if topic.error_code == ErrorCode::UnknownTopicOrPartition.code() {
-            wanted.push(name);
+        match permit {
+            None => topic.error_code = ErrorCode::TopicAuthorizationFailed.code(),
+            Some(permit) if topic.error_code == ErrorCode::UnknownTopicOrPartition.code() => {
+                wanted.push(CreateTopic::with_defaults(permit, &name));
+            }
+            Some(_) => {}
         }
     }
     context.auto_create_topics(wanted);

@@ -14,13 +14,21 @@ use futures_util::future::LocalBoxFuture;
 use crate::protocol::api::ApiKey;
 use crate::protocol::wire::DecodeError;
 
+mod api_versions;
 pub mod connection;
 pub mod context;
+mod describe_acls;
+mod describe_cluster;
+mod describe_topic_partitions;
+mod describe_user_scram_credentials;
+mod metadata;
 pub mod reply;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 
-pub use connection::{AuthState, Connection, Listener};
-pub use context::{Broker, RequestContext};
-pub use reply::{CloseReason, Reply, Response};
+pub use connection::{AuthState, ClientSoftware, Connection, Identity, Listener};
+pub use context::{Broker, RequestContext, Settings};
+pub use reply::{CloseReason, LaterReply, Reply, Responder, Response};
 
 /// How a request of an API stands to those before and behind it on its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +69,16 @@ pub fn table() -> &'static [Spec] {
     TABLE
 }
 
-const TABLE: &[Spec] = &[];
+const TABLE: &[Spec] = &[
+    metadata::SPEC,
+    sasl_handshake::SPEC,
+    api_versions::SPEC,
+    describe_acls::SPEC,
+    sasl_authenticate::SPEC,
+    describe_user_scram_credentials::SPEC,
+    describe_cluster::SPEC,
+    describe_topic_partitions::SPEC,
+];
 
 /// The line of an API, if it is served on such a listener.
 pub fn find(key: ApiKey, on_controller_listener: bool) -> Option<&'static Spec> {

@@ -22,7 +22,7 @@ pub struct EndPoint {
 }
 
 /// The levels of a feature that a node supports.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FeatureRange {
     pub name: Arc<str>,
     pub min: i16,
@@ -37,6 +37,7 @@ pub struct BrokerImage {
     pub epoch: i64,
     pub incarnation_id: Uuid,
     pub end_points: Vec<EndPoint>,
+    /// By name.
     pub features: Vec<FeatureRange>,
     pub rack: Option<Arc<str>>,
     pub fenced: bool,
@@ -66,6 +67,7 @@ pub struct ControllerImage {
     pub incarnation_id: Uuid,
     pub zk_migration_ready: bool,
     pub end_points: Vec<EndPoint>,
+    /// By name.
     pub features: Vec<FeatureRange>,
 }
 
@@ -110,7 +112,7 @@ impl ClusterImage {
             epoch: record.broker_epoch,
             incarnation_id: record.incarnation_id,
             end_points: end_points.collect(),
-            features: features.collect(),
+            features: by_name(features.collect()),
             rack: record.rack.as_ref().map(|rack| (&**rack).into()),
             fenced: record.fenced,
             in_controlled_shutdown: record.in_controlled_shutdown,
@@ -174,7 +176,7 @@ impl ClusterImage {
             incarnation_id: record.incarnation_id,
             zk_migration_ready: record.zk_migration_ready,
             end_points: end_points.collect(),
-            features: features.collect(),
+            features: by_name(features.collect()),
         };
         self.controllers.insert_mut(controller.id, Arc::new(controller));
     }
@@ -197,6 +199,11 @@ impl ClusterImage {
         self.brokers.insert_mut(id, Arc::new(broker));
         Ok(id)
     }
+}
+
+fn by_name(mut features: Vec<FeatureRange>) -> Vec<FeatureRange> {
+    features.sort();
+    features
 }
 
 fn sorted(ids: &[Uuid]) -> Vec<Uuid> {

@@ -77,14 +77,24 @@ impl MetadataImage {
         self.offset
     }
 
-    /// Says that everything up to `offset` is in it: control batches, and snapshots, whose records count from 0.
+    /// Says that everything up to `offset` is in it, control batches too.
     pub fn advance(&mut self, offset: i64) {
         self.offset = self.offset.max(offset);
+    }
+
+    /// Says that `offset` is the last that it stands for: a snapshot's records count from 0.
+    pub fn set_offset(&mut self, offset: i64) {
+        self.offset = offset;
     }
 
     /// Is a metadata transaction open? Then nobody but the controller may look.
     pub fn in_transaction(&self) -> bool {
         self.before_transaction.is_some()
+    }
+
+    /// What stays if an open metadata transaction is aborted.
+    pub fn settled(&self) -> &Self {
+        self.before_transaction.as_deref().unwrap_or(self)
     }
 
     /// What may be shown: itself, or what it was before an open metadata transaction.
@@ -194,12 +204,14 @@ impl MetadataImage {
     }
 }
 
-/// Is a record of this id one that could hold a password's derivative? Old segments with such records are removed once
-/// the credential is changed or deleted.
+/// Is the record about a SCRAM credential? Segments and snapshots that hold old ones are removed.
 pub fn is_credential(record: &MetadataRecord) -> bool {
     matches!(record, MetadataRecord::UserScramCredential(_) | MetadataRecord::RemoveUserScramCredential(_))
 }
 
+#[cfg(test)]
+#[path = "kafka_log.rs"]
+mod kafka_log;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

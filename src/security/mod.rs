@@ -10,7 +10,11 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod authorizer;
+pub mod certificates;
 pub mod credentials;
+pub mod one_line;
 pub mod password;
+pub mod principal;
 pub mod sasl;
+pub mod tls;
 pub mod verifier;

@@ -5,7 +5,7 @@
 //! later and later.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use parking_lot::Mutex;
 
+use crate::model::listener::ListenerName;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
 
@@ -45,6 +46,38 @@ impl ListenerLogins {
     pub fn start(&self, mechanism: &str) -> Option<SaslServer> {
         let mechanism = SaslMechanism::from_name(mechanism).filter(|m| self.mechanisms.contains(m))?;
         SaslServer::start(mechanism, &self.environment)
+    }
+}
+
+/// Who can log in where, and the verifier that decides: one per broker.
+#[derive(Debug)]
+pub struct Logins {
+    pub verifier: Verifier,
+    listeners: HashMap<ListenerName, ListenerLogins>,
+}
+
+impl Logins {
+    /// `listeners`: those that speak SASL.
+    pub fn new(verifier: Verifier, listeners: impl IntoIterator<Item = (ListenerName, ListenerLogins)>) -> Self {
+        Self { verifier, listeners: listeners.into_iter().collect() }
+    }
+
+    /// No listener speaks SASL.
+    pub fn none() -> Self {
+        Self::new(Verifier::new(1, FailureDelay::Growing), [])
+    }
+
+    /// Starts an exchange; `None` if the listener does not offer a mechanism of this name.
+    pub fn start(&self, listener: &ListenerName, mechanism: &str) -> Option<SaslServer> {
+        self.listeners.get(listener)?.start(mechanism)
+    }
+
+    /// Answers a mechanism's request.
+    pub fn verify(&self, listener: &ListenerName, request: VerifyRequest) -> Verdict {
+        match self.listeners.get(listener) {
+            Some(logins) => self.verifier.verify(request, logins),
+            None => Verdict::Refused(Cause::new(Reason::NoUsers, Some(request.user()))),
+        }
     }
 }
 
@@ -84,6 +117,12 @@ pub struct PendingCheck {
     cache_key: CacheKey,
 }
 
+impl PendingCheck {
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
 /// How long a failed login waits for its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailureDelay {
@@ -100,6 +139,7 @@ pub struct Verifier {
     delay: FailureDelay,
     cache: Mutex<VerifiedCache>,
     cache_root: hmac::Key,
+    lines: Mutex<Lines>,
 }
 
 impl fmt::Debug for Verifier {
@@ -123,6 +163,7 @@ impl Verifier {
                 ..Default::default()
             }),
             cache_root: hmac::Key::new(hmac::HMAC_SHA256, &root),
+            lines: Mutex::new(Lines::default()),
         }
     }
 
@@ -204,6 +245,16 @@ impl Verifier {
         }
     }
 
+    /// May a line about a failed login be written now? Gives the number of lines that were not since the last one.
+    pub fn line_about_failure(&self, now: Mono) -> Option<u64> {
+        self.lines.lock().failure(now)
+    }
+
+    /// True once for each address and client version: a line about a client that sends its nonce twice.
+    pub fn line_about_client(&self, address: IpAddr, client: &str) -> bool {
+        self.lines.lock().client(address, client)
+    }
+
     /// Names the set of users, so that the same name and password on another listener, or after a change of the
     /// stored password, is another key.
     fn cache_key(&self, users: &PlainUsers, user: &str, password: &str) -> CacheKey {
@@ -224,7 +275,7 @@ type CacheKey = [u8; 32];
 #[derive(Default)]
 struct VerifiedCache {
     limit: usize,
-    keys: std::collections::HashSet<CacheKey>,
+    keys: HashSet<CacheKey>,
     order: VecDeque<CacheKey>,
 }
 
@@ -287,5 +338,71 @@ impl Failures {
         if self.counts.remove(&key).is_some() {
             self.order.retain(|k| *k != key);
         }
+    }
+}
+
+/// Keeps failing peers from filling the log.
+#[derive(Default)]
+struct Lines {
+    window: Mono,
+    written: u32,
+    suppressed: u64,
+    hasher: RandomState,
+    clients: HashSet<u64>,
+}
+
+impl Lines {
+    /// Lines about failed logins per second.
+    const PER_SECOND: u32 = 100;
+    /// Clients that are remembered; past that nobody is told any more.
+    const MAX_CLIENTS: usize = 1024;
+
+    fn failure(&mut self, now: Mono) -> Option<u64> {
+        if now.since(self.window) >= Duration::from_secs(1) {
+            (self.window, self.written) = (now, 0);
+        }
+        if self.written >= Self::PER_SECOND {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return None;
+        }
+        self.written = self.written.saturating_add(1);
+        Some(std::mem::take(&mut self.suppressed))
+    }
+
+    fn client(&mut self, address: IpAddr, client: &str) -> bool {
+        self.clients.len() < Self::MAX_CLIENTS && self.clients.insert(self.hasher.hash_one((address, client)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_bounded_and_the_rest_is_counted() {
+        let mut lines = Lines::default();
+        let second = |s: u64| Mono(s * 1_000_000_000);
+        let written = (0..500).filter(|_| lines.failure(second(1)).is_some()).count();
+        assert_eq!(written, 100);
+        assert_eq!(lines.failure(second(2)), Some(400));
+        assert_eq!(lines.failure(second(2)), Some(0));
+        let address = [10, 0, 0, 1].into();
+        assert!(lines.client(address, "librdkafka 1.9"));
+        assert!(!lines.client(address, "librdkafka 1.9"));
+        assert!(lines.client(address, "librdkafka 2.0"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut cache = VerifiedCache { limit: 2, ..Default::default() };
+        for key in [[1; 32], [2; 32], [2; 32], [3; 32]] {
+            cache.insert(key);
+        }
+        assert_eq!([1, 2, 3].map(|k| cache.contains(&[k; 32])), [false, true, true]);
+        let mut failures = Failures::default();
+        for i in 0..Failures::LIMIT + 10 {
+            failures.failed([10, 0, 0, 1].into(), &i.to_string(), Mono(0));
+        }
+        assert_eq!((failures.counts.len(), failures.order.len()), (Failures::LIMIT, Failures::LIMIT));
     }
 }

@@ -4,4 +4,7 @@
 //! floor. Must never know the command line.
 
 pub mod clock;
+pub mod controller;
 pub mod files;
+pub mod format;
+pub mod metadata_log;

@@ -12,10 +12,14 @@ use std::sync::Arc;
 pub use cluster::{BrokerView, Features, SupportedFeature};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+
 use super::connection::Connection;
 use super::reply::Responder;
-use arc_swap::ArcSwap;
 
+use crate::config::BrokerConfig;
+use crate::controller::{ControllerError, ControllerRequest, ControllerResponse};
 use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
@@ -25,9 +29,17 @@ use crate::protocol::api::ListenerType;
 use crate::protocol::header::RequestHeader;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, admit};
 use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
+use crate::security::verifier::Logins;
 
 /// The metadata image as of the last committed offset: one handle, swapped by its publisher.
 pub type ImageHandle = Arc<ArcSwap<MetadataImage>>;
+
+/// The way to the active controller, wherever it is.
+pub trait ControllerClient: Send + Sync + std::fmt::Debug {
+    /// Hands a request over. The future is done when what it wrote is committed and in force on this broker; dropping it
+    /// cancels nothing.
+    fn submit(&self, request: ControllerRequest) -> BoxFuture<'static, Result<ControllerResponse, ControllerError>>;
+}
 
 /// What handlers need of the configuration.
 #[derive(Debug, Clone)]
@@ -50,6 +62,11 @@ pub struct Broker {
     pub settings: Settings,
     pub image: ImageHandle,
     pub authorizer: Arc<dyn Authorizer>,
+    pub controller: Arc<dyn ControllerClient>,
+    /// The broker's file, overrides and defaults: what DescribeConfigs answers from.
+    pub config: Arc<BrokerConfig>,
+    /// Who can log in on the listeners that speak SASL.
+    pub logins: Arc<Logins>,
     pub clock: Arc<dyn Clock>,
 }
 

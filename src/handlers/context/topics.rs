@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::RequestContext;
+use crate::controller::{ControllerRequest, CreateTopic, CreateTopics};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topics::{PartitionImage, TopicImage};
 use crate::model::acl::AclOperation;
@@ -11,7 +12,7 @@ use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
 use crate::model::topic::{TopicId, TopicName};
 use crate::security::authorizer::Action;
-use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted};
+use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, op};
 
 /// How a request names a topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,6 +175,27 @@ impl RequestContext<'_> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Permits to create topics of these names, in order. Create on the cluster is enough for all.
+    pub async fn admit_creation<T: AsRef<str>>(&self, names: &[T]) -> Vec<Option<Permit<op::Create>>> {
+        let wanted = |resource: Resource, log_if_denied| Wanted { resource, references: 1, log_if_denied };
+        let for_cluster: Vec<Wanted> = names.iter().map(|_| wanted(Resource::Cluster, false)).collect();
+        let permits = self.admit::<op::Create>(for_cluster).await;
+        if permits.iter().all(Admission::is_granted) {
+            return permits.into_iter().map(Admission::granted).collect();
+        }
+        let topic = |name: &T| Resource::Topic { id: TopicId::ZERO.0, name: TopicName::from(name.as_ref()) };
+        let for_topics = names.iter().map(|name| wanted(topic(name), true)).collect();
+        self.admit::<op::Create>(for_topics).await.into_iter().map(Admission::granted).collect()
+    }
+
+    /// Sets off the creation of topics with the broker's defaults (`auto.create.topics.enable`). Nobody waits for it.
+    pub fn auto_create_topics(&self, topics: Vec<CreateTopic>) {
+        if !topics.is_empty() {
+            let request = CreateTopics { topics, validate_only: false, deadline: None };
+            drop(self.broker.controller.submit(ControllerRequest::CreateTopics(request)));
+        }
     }
 
     /// Is there a topic of this name? For the broker's own decisions, never for an answer.

@@ -7,6 +7,7 @@ mod author;
 mod hostile;
 #[path = "../codegen/notation.rs"]
 mod notation;
+mod notation_errors;
 mod round_trip;
 mod second_opinion;
 
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use self::notation::Message as Definition;
 use super::wire::{DecodeError, Reader, Versioned};
 
-include!(concat!(env!("OUT_DIR"), "/reencode.rs"));
+include!(concat!(env!("OUT_DIR"), "/translate.rs"));
 
 /// Every message and record, as the schema describes it.
 fn definitions() -> Vec<Definition> {

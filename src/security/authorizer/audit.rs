@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::acl::AclBinding;
+use crate::security::one_line::OneLine;
 
 use super::{Action, Authorizer, Decision, Requester, Rule, Verdict};
 
@@ -77,28 +78,4 @@ pub(super) fn acl_rule_text(acl: &AclBinding) -> String {
         acl.operation.name(),
         acl.permission.name(),
     )
-}
-
-/// Text from a peer inside a line of ours: control characters, line separators and direction overrides are escaped.
-#[derive(Debug, Clone, Copy)]
-pub struct OneLine<'a>(pub &'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hostile = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        let mut rest = self.0;
-        while let Some(at) = rest.find(hostile) {
-            let (clean, tail) = rest.split_at(at);
-            f.write_str(clean)?;
-            let mut chars = tail.chars();
-            if let Some(c) = chars.next() {
-                write!(f, "{}", c.escape_default())?;
-            }
-            rest = chars.as_str();
-        }
-        f.write_str(rest)
-    }
 }

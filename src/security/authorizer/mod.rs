@@ -13,6 +13,10 @@ pub mod permit;
 pub mod validate;
 
 #[cfg(test)]
+mod apache;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

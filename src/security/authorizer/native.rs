@@ -7,6 +7,7 @@
 //!    implies nothing, except of All.
 //! 5. Nothing matched: denied if any binding is about this resource, else `allow.everyone.if.no.acl.found` decides.
 //!
+//! In every profile a DENY of `*` also reaches names that begin with `*`, which Kafka's search passes over by mistake.
 //! *strict* takes two things back from ALLOW, never from DENY: `User:*` does not mean ANONYMOUS, and neither a wildcard
 //! nor a prefix reaches an internal topic.
 
@@ -185,13 +186,23 @@ impl NativeAuthorizer {
             && TopicName::is_internal_name(action.name);
         let literal = types.literal(action.name).map(|r| (r, true));
         let prefixed = types.prefixes_of(action.name).map(|r| (r, !guarded));
-        let wildcard = (action.name != ResourcePattern::WILDCARD)
-            .then(|| types.literal(ResourcePattern::WILDCARD))
-            .flatten()
-            .map(|r| (r, !guarded));
-        for (resource, may_allow) in literal.into_iter().chain(prefixed).chain(wildcard) {
+        for (resource, may_allow) in literal.into_iter().chain(prefixed) {
             if let Some(deny) = search.visit(resource, may_allow) {
                 return (Verdict::Denied, Rule::Acl(deny));
+            }
+        }
+        if action.name != ResourcePattern::WILDCARD
+            && let Some(wildcard) = types.literal(ResourcePattern::WILDCARD)
+        {
+            // Kafka's search takes the wildcard for a shorter name where the name itself begins with `*`, and passes over
+            // it. An ALLOW stays without effect here too; a DENY does not, or `*x` would be a way around it.
+            let hidden = action.name.starts_with(ResourcePattern::WILDCARD);
+            let any = search.any;
+            if let Some(deny) = search.visit(wildcard, !guarded && !hidden) {
+                return (Verdict::Denied, Rule::Acl(deny));
+            }
+            if hidden {
+                search.any = any;
             }
         }
         match search.allow {

@@ -302,7 +302,10 @@ fn other_peoples_bindings_are_not_looked_at() {
 /// What StandardAuthorizer would do with a plain list.
 fn model(acls: &[AclBinding], principal: &str, host: &str, operation: AclOperation, topic: &str) -> bool {
     let about = |a: &&AclBinding| match a.pattern.pattern_type {
-        PatternType::Literal => &*a.pattern.name == topic || &*a.pattern.name == "*",
+        PatternType::Literal => {
+            let reaches = !topic.starts_with('*') || a.permission == AclPermission::Deny;
+            &*a.pattern.name == topic || &*a.pattern.name == "*" && reaches
+        }
         _ => topic.starts_with(&*a.pattern.name),
     };
     let who = |a: &&AclBinding| &*a.principal == principal || &*a.principal == "User:*";

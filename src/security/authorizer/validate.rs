@@ -1,6 +1,7 @@
 //! What CreateAcls and DeleteAcls refuse (`AclApis.handleCreateAcls`, `AclControlManager.validateNewAcl`).
 
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
+use crate::model::error_code::ErrorCode;
 use crate::model::resource::{PatternType, ResourcePattern, ResourceType};
 
 use super::filter::AclFilter;
@@ -35,6 +36,12 @@ pub enum AclError {
     HostSpelling { host: String, java: String },
     #[error("Host `{0}` would never match: it is neither * nor an IP address (no names, no networks)")]
     Host(String),
+}
+
+impl AclError {
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::InvalidRequest
+    }
 }
 
 /// Checks a binding that CreateAcls wants to add. `strict` also refuses hosts that can never match.
