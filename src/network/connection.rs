@@ -177,6 +177,7 @@ mod tests {
             peer: "127.0.0.1:5000".parse().unwrap(),
             host: "127.0.0.1".into(),
             auth: RefCell::new(auth),
+            sasl: RefCell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
         }

@@ -15,11 +15,12 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use parking_lot::Mutex;
 
+use crate::config::{BrokerConfig, ListenerConfig, Profile};
 use crate::model::listener::ListenerName;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
 
-use super::credentials::{PlainUsers, ScramCredentials};
+use super::credentials::{PlainUserError, PlainUsers, ScramCredentials};
 use super::password::{HashGate, PasswordCheck};
 use super::sasl::cause::{Cause, Reason};
 use super::sasl::session::{Environment, SaslEnvironment};
@@ -32,20 +33,20 @@ pub struct ListenerLogins {
     pub mechanisms: Vec<SaslMechanism>,
     plain: Arc<PlainUsers>,
     scram: Arc<ScramCredentials>,
-    environment: SaslEnvironment,
+    /// None only if rsasl refuses its own configuration; then nobody can log in.
+    environment: Option<SaslEnvironment>,
 }
 
 impl ListenerLogins {
-    /// `None` only if rsasl refuses its own configuration.
-    pub fn new(mechanisms: Vec<SaslMechanism>, plain: Arc<PlainUsers>, environment: Environment) -> Option<Self> {
+    pub fn new(mechanisms: Vec<SaslMechanism>, plain: Arc<PlainUsers>, environment: Environment) -> Self {
         let scram = Arc::clone(&environment.scram);
-        Some(Self { mechanisms, plain, scram, environment: SaslEnvironment::new(environment)? })
+        Self { mechanisms, plain, scram, environment: SaslEnvironment::new(environment) }
     }
 
     /// Starts an exchange; `None` if the listener does not offer a mechanism of this name.
     pub fn start(&self, mechanism: &str) -> Option<SaslServer> {
         let mechanism = SaslMechanism::from_name(mechanism).filter(|m| self.mechanisms.contains(m))?;
-        SaslServer::start(mechanism, &self.environment)
+        SaslServer::start(mechanism, self.environment.as_ref()?)
     }
 }
 
@@ -60,6 +61,30 @@ impl Logins {
     /// `listeners`: those that speak SASL.
     pub fn new(verifier: Verifier, listeners: impl IntoIterator<Item = (ListenerName, ListenerLogins)>) -> Self {
         Self { verifier, listeners: listeners.into_iter().collect() }
+    }
+
+    /// What the broker's configuration says. `cores`: password hashes at once.
+    ///
+    /// # Errors
+    /// If a user of a JAAS section can't be taken.
+    pub fn from_config(
+        config: &BrokerConfig,
+        scram: &Arc<ScramCredentials>,
+        cores: usize,
+    ) -> Result<Self, LoginsError> {
+        let delay = match (config.profile, config.settings.connection_failed_authentication_delay_ms) {
+            (Profile::Strict, _) => FailureDelay::Growing,
+            (_, ms) => FailureDelay::Fixed(Duration::from_millis(u64::try_from(ms).unwrap_or_default())),
+        };
+        let sasl = config.listeners.iter().filter(|listener| listener.protocol.is_sasl());
+        let listeners: Result<Vec<_>, LoginsError> = sasl
+            .map(|listener| {
+                let logins = listener_logins(listener, config, scram)
+                    .map_err(|source| LoginsError { listener: listener.name.clone(), source })?;
+                Ok((listener.name.clone(), logins))
+            })
+            .collect();
+        Ok(Self::new(Verifier::new(cores, delay), listeners?))
     }
 
     /// No listener speaks SASL.
@@ -79,6 +104,27 @@ impl Logins {
             None => Verdict::Refused(Cause::new(Reason::NoUsers, Some(request.user()))),
         }
     }
+}
+
+/// A listener's users can't be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {listener}: {source}")]
+pub struct LoginsError {
+    pub listener: ListenerName,
+    pub source: PlainUserError,
+}
+
+fn listener_logins(
+    listener: &ListenerConfig,
+    config: &BrokerConfig,
+    scram: &Arc<ScramCredentials>,
+) -> Result<ListenerLogins, PlainUserError> {
+    let plain = listener.jaas.get(SaslMechanism::Plain.name());
+    let users = plain.into_iter().flat_map(|credentials| &credentials.users);
+    let users = PlainUsers::new(users.map(|user| (user.name.as_str(), &user.password)))?;
+    let mechanisms = listener.sasl_mechanisms.iter().filter_map(|name| SaslMechanism::from_name(name)).collect();
+    let environment = Environment { scram: Arc::clone(scram), accept_doubled_nonce: config.accepts_doubled_nonce };
+    Ok(ListenerLogins::new(mechanisms, Arc::new(users), environment))
 }
 
 /// Somebody who has proved to be who they say.

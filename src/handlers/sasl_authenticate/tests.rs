@@ -3,8 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::BoxFuture;
+
 use super::*;
+use crate::config::{BrokerConfig, Sources};
+use crate::controller::{ControllerError, ControllerRequest, ControllerResponse};
 use crate::handlers::connection::{ClientSoftware, Listener};
+use crate::handlers::context::ControllerClient;
 use crate::handlers::{dispatch, sasl_handshake};
 use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
@@ -31,6 +36,22 @@ impl Clock for Hand {
     }
 }
 
+#[derive(Debug)]
+struct NoController;
+
+impl ControllerClient for NoController {
+    fn submit(&self, _: ControllerRequest) -> BoxFuture<'static, Result<ControllerResponse, ControllerError>> {
+        Box::pin(std::future::ready(Err(ControllerError::NotActive)))
+    }
+}
+
+fn config() -> BrokerConfig {
+    let text = "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\
+                controller.quorum.voters=1@localhost:2\nlisteners=PLAINTEXT://:1,CONTROLLER://:2";
+    let pairs = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
+    BrokerConfig::load(Sources { overrides: pairs.collect(), ..Sources::default() }).unwrap().config
+}
+
 struct House {
     broker: Arc<Broker>,
     clock: Arc<Hand>,
@@ -45,7 +66,7 @@ fn house(max_reauth: Duration) -> House {
     let users = PlainUsers::new(users.iter().map(|(n, p)| (*n, p))).unwrap();
     let scram = Arc::new(ScramCredentials::new(&[5; 32]));
     let environment = Environment { scram, accept_doubled_nonce: true };
-    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(users), environment).unwrap();
+    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(users), environment);
     let verifier = Verifier::new(1, FailureDelay::Fixed(Duration::from_millis(100)));
     let broker = Broker {
         node_id: BrokerId(1),
@@ -58,6 +79,8 @@ fn house(max_reauth: Duration) -> House {
         },
         image: Arc::new(arc_swap::ArcSwap::from_pointee(MetadataImage::default())),
         authorizer: Arc::new(OpenAuthorizer),
+        controller: Arc::new(NoController),
+        config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     };
