@@ -423,6 +423,45 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
+    use crate::security::sasl::Step;
+
+    fn configured(jaas: &str) -> Result<Logins, LoginsError> {
+        let pairs = [
+            ("node.id", "1"),
+            ("process.roles", "broker,controller"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("controller.quorum.voters", "1@localhost:2"),
+            ("listeners", "SASL_PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"),
+            ("listener.security.protocol.map", "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
+            ("inter.broker.listener.name", "SASL_PLAINTEXT"),
+            ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256"),
+            ("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas),
+        ];
+        let overrides = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let config = BrokerConfig::load(Sources { overrides, ..Sources::default() }).unwrap().config;
+        Logins::from_config(&config, &Arc::new(ScramCredentials::new(&[1; 32])), 2)
+    }
+
+    #[test]
+    fn users_of_the_jaas_section_can_log_in() {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        let logins = configured(&format!(
+            "{module} username=\"admin\" password=\"a\" user_admin=\"a\" user_alice=\"alice-secret\";"
+        ))
+        .unwrap();
+        let listener = ListenerName::new("sasl_plaintext");
+        let Step::Verify(request) = logins.start(&listener, "PLAIN").unwrap().step(b"\0alice\0alice-secret") else {
+            panic!("no claim")
+        };
+        assert!(matches!(logins.verify(&listener, request), Verdict::Accepted(_)));
+        assert!(logins.start(&listener, "SCRAM-SHA-256").is_some());
+        assert!(logins.start(&listener, "SCRAM-SHA-512").is_none());
+        assert!(logins.start(&ListenerName::new("CONTROLLER"), "PLAIN").is_none());
+        let error = configured(&format!("{module} user_admin=\"a\" user_x=\"$argon2id$v=1$broken\";")).unwrap_err();
+        assert!(error.to_string().starts_with("listener SASL_PLAINTEXT: user_x: "), "{error}");
+    }
 
     #[test]
     fn lines_are_bounded_and_the_rest_is_counted() {
