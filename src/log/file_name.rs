@@ -57,11 +57,9 @@ pub enum PartitionDir {
 impl PartitionDir {
     /// Reads a directory's name; `None` where it is not a partition's.
     pub fn parse(name: &str) -> Option<Self> {
-        for (suffix, make) in [
-            ("-delete", Self::Delete as fn(TopicPartition) -> Self),
-            ("-stray", Self::Stray),
-            ("-future", Self::Future),
-        ] {
+        let kinds: [(&str, fn(TopicPartition) -> Self); 3] =
+            [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
+        for (suffix, make) in kinds {
             if let Some(rest) = name.strip_suffix(suffix)
                 && let Some((partition, unique)) = rest.rsplit_once('.')
                 && !unique.is_empty()

@@ -12,7 +12,7 @@
 //!
 //! The room must never know who may write, what a request is, or what time it is: time is an argument. Only
 //! [`storage`] names the file system.
-#![warn(clippy::as_conversions)]
+#![cfg_attr(not(test), warn(clippy::as_conversions))]
 
 pub mod checkpoint;
 pub mod clean_shutdown;
@@ -21,6 +21,7 @@ pub mod file_name;
 pub mod index_file;
 pub mod leader_epoch_cache;
 pub mod log_dir;
+pub mod manager;
 pub mod meta_properties;
 pub mod offset_index;
 pub mod partition_metadata;

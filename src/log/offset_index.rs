@@ -66,8 +66,16 @@ impl OffsetIndex {
         let file = disk.open(&path, Open::ReadWrite)?;
         let len = file.len()?;
         let index = Self { base_offset, entries: IndexFile::new(file, to_u32(len / 8), max_bytes) };
+        // Two entries with the same offset: zeros of the preallocated rest, left by a crash behind a clean mark.
         let sound = len.is_multiple_of(8)
-            && index.entries.last(Access::Blocking)?.is_none_or(|last| i32::try_from(last.relative_offset).is_ok());
+            && match index.entries.last(Access::Blocking)? {
+                Some(last) => {
+                    let first = index.entries.entry(0, Access::Blocking)?;
+                    i32::try_from(last.relative_offset).is_ok()
+                        && (len == 8 || last.relative_offset > first.relative_offset)
+                }
+                None => true,
+            };
         if sound { Ok(index) } else { Err(corrupt(&path)) }
     }
 

@@ -455,6 +455,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
     fn a_lock_is_seen_within_the_process_and_by_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");

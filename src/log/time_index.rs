@@ -86,8 +86,8 @@ impl TimeIndex {
         let sound = len.is_multiple_of(entry)
             && match index.entries.last(Access::Blocking)? {
                 Some(last) => {
-                    last.timestamp >= index.entries.entry(0, Access::Blocking)?.timestamp
-                        && i32::try_from(last.relative_offset).is_ok()
+                    let first = index.entries.entry(0, Access::Blocking)?;
+                    (len == entry || last.timestamp > first.timestamp) && i32::try_from(last.relative_offset).is_ok()
                 }
                 None => true,
             };

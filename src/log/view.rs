@@ -6,12 +6,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use crate::model::error_code::ErrorCode;
-use crate::model::topic::{TopicId, TopicPartition};
+use crate::model::topic::{TopicId, TopicIdPartition, TopicPartition};
 
 use super::index_file::Access;
 use super::leader_epoch_cache::{EpochEndOffset, Epochs, end_offset_for, epoch_for_offset};
@@ -184,6 +184,7 @@ pub struct LogView {
     published: ArcSwap<Published>,
     epochs: Arc<Epochs>,
     recovery_point: AtomicI64,
+    closed: AtomicBool,
 }
 
 impl LogView {
@@ -202,7 +203,17 @@ impl LogView {
             published: ArcSwap::from_pointee(published),
             epochs,
             recovery_point: AtomicI64::new(recovery_point),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn set_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Was the log closed in order? Reading goes on.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn publish(&self, published: Published, recovery_point: i64) {
@@ -216,6 +227,10 @@ impl LogView {
 
     pub const fn topic_id(&self) -> TopicId {
         self.topic_id
+    }
+
+    pub const fn id(&self) -> TopicIdPartition {
+        TopicIdPartition { topic_id: self.topic_id, partition: self.topic_partition.partition }
     }
 
     /// The log directory the partition lies in.

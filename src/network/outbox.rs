@@ -20,10 +20,10 @@ pub trait FileBytes: Clone + Send + 'static {
     fn length(&self) -> usize;
 
     /// Reads what the page cache holds, from `at` on; [`io::ErrorKind::WouldBlock`] if that is nothing.
-    fn read_nowait(&self, at: usize, into: &mut [u8]) -> io::Result<usize>;
+    fn read_cached(&self, at: usize, into: &mut [u8]) -> io::Result<usize>;
 
     /// Reads exactly `into.len()` bytes, from `at` on, and waits for the disk.
-    fn read_at(&self, at: usize, into: &mut [u8]) -> io::Result<()>;
+    fn read_exactly(&self, at: usize, into: &mut [u8]) -> io::Result<()>;
 }
 
 impl FileBytes for FileRange {
@@ -31,13 +31,17 @@ impl FileBytes for FileRange {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
-    fn read_nowait(&self, _at: usize, _into: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn read_cached(&self, at: usize, into: &mut [u8]) -> io::Result<usize> {
+        self.read_nowait(offset(at)?, into)
     }
 
-    fn read_at(&self, _at: usize, _into: &mut [u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn read_exactly(&self, at: usize, into: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset(at)?, into)
     }
+}
+
+fn offset(at: usize) -> io::Result<u32> {
+    u32::try_from(at).map_err(|_| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// What is to be sent next.
@@ -161,7 +165,7 @@ impl<F: FileBytes> Outbox<F> {
                 }
                 Part::File { range, at } => {
                     let wanted = (range.length() - at).min(space.len());
-                    let count = match range.read_nowait(*at, &mut space[..wanted]) {
+                    let count = match range.read_cached(*at, &mut space[..wanted]) {
                         Ok(count) => count,
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                         Err(error) => return Err(error),
@@ -258,7 +262,7 @@ mod tests {
             self.bytes.len()
         }
 
-        fn read_nowait(&self, at: usize, into: &mut [u8]) -> io::Result<usize> {
+        fn read_cached(&self, at: usize, into: &mut [u8]) -> io::Result<usize> {
             let count = self.cached.load(Ordering::Relaxed).saturating_sub(at).min(into.len());
             if count == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -267,7 +271,7 @@ mod tests {
             Ok(count)
         }
 
-        fn read_at(&self, at: usize, into: &mut [u8]) -> io::Result<()> {
+        fn read_exactly(&self, at: usize, into: &mut [u8]) -> io::Result<()> {
             into.copy_from_slice(&self.bytes[at..at + into.len()]);
             Ok(())
         }
@@ -290,7 +294,7 @@ mod tests {
                 Gathered::Direct(bytes) => complete += outbox.advance(take(&bytes)),
                 Gathered::Cold { range, at, length } => {
                     let mut bytes = vec![0; length];
-                    range.read_at(at, &mut bytes).unwrap();
+                    range.read_exactly(at, &mut bytes).unwrap();
                     outbox.warm(bytes.into());
                 }
             }

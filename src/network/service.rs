@@ -44,7 +44,7 @@ impl Service for Handlers {
         handlers::dispatch(&RequestContext { broker: &self.0, connection, header }, body).await
     }
 
-    async fn token(&self, _connection: &Rc<Connection>, _token: Bytes) -> Reply {
-        Reply::Close(handlers::CloseReason::Protocol("SASL tokens without headers are not served"))
+    async fn token(&self, connection: &Rc<Connection>, token: Bytes) -> Reply {
+        handlers::sasl_authenticate::raw_token(&self.0, connection, token).await
     }
 }

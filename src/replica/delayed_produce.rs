@@ -130,7 +130,7 @@ impl ProduceSlot {
 impl Drop for ProduceSlot {
     fn drop(&mut self) {
         if self.shared.is_some() {
-            self.settle(Err(ProduceError::StorageFailed), &mut Wakes::default());
+            self.settle(Err(ProduceError::STORAGE), &mut Wakes::default());
         }
     }
 }
@@ -140,6 +140,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::replica::access::AccessError;
 
     const AT_7: PartitionOutcome = Ok(Appended { base_offset: 7, log_append_time: -1, log_start_offset: 0 });
 
@@ -157,11 +158,11 @@ mod tests {
         let (second, first) = (slots.pop().unwrap(), slots.pop().unwrap());
         first.finish(AT_7, &mut Wakes::default());
         assert!(!is_done(&wait));
-        second.finish(Err(ProduceError::NotLeader), &mut Wakes::default());
+        second.finish(Err(ProduceError::Access(AccessError::NotLeader)), &mut Wakes::default());
         assert!(is_done(&wait));
         let outcomes = wait.finish();
         assert_eq!(outcomes[0].as_ref().unwrap().base_offset, 7);
-        assert!(matches!(outcomes[1], Err(ProduceError::NotLeader)));
+        assert!(matches!(outcomes[1], Err(ProduceError::Access(AccessError::NotLeader))));
     }
 
     #[test]
@@ -183,6 +184,6 @@ mod tests {
         let (wait, slots) = ProduceWait::new(1);
         drop(slots);
         assert!(is_done(&wait));
-        assert!(matches!(wait.finish()[0], Err(ProduceError::StorageFailed)));
+        assert!(matches!(wait.finish()[0], Err(ProduceError::Access(AccessError::StorageFailed))));
     }
 }

@@ -3,6 +3,8 @@
 //! One thread owns the log, the quorum and the controller. It takes what waits in its queue, decides and appends one
 //! request after the other, then makes all of it durable with one fsync and answers everybody: no linger, and nobody is
 //! answered before the disk has it and every subscriber has applied it. Snapshots are written by a thread of their own.
+//! Nothing is late for waiting behind an fsync: the broker of this process has no session that could run out, and in a
+//! quorum of one nobody waits for a vote.
 //!
 //! The precedent is Kafka's `QuorumController` with its event queue and deferred events. Must not know a handler.
 

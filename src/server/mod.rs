@@ -7,4 +7,8 @@ pub mod clock;
 pub mod controller;
 pub mod files;
 pub mod format;
+pub mod listeners;
+pub mod logins;
 pub mod metadata_log;
+pub mod node_state;
+pub mod topic_configs;

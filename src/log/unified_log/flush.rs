@@ -155,6 +155,8 @@ impl UnifiedLog {
         let snapshot = self.producers.take_snapshot();
         self.unsynced_snapshots.extend(self.guard("write the producers of", snapshot)?);
         self.names_changed = true;
-        self.flush().map(|_| ())
+        self.flush()?;
+        self.view.set_closed();
+        Ok(())
     }
 }

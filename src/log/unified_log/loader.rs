@@ -341,7 +341,7 @@ impl Loader {
             self.doomed.extend(self.producers.put_snapshot_aside(*behind)?);
             self.report.segments_dropped += 1;
         }
-        Ok(())
+        self.open.disk.sync_dir(&self.open.dir)
     }
 
     fn drop_all(&mut self) -> io::Result<()> {
@@ -351,6 +351,7 @@ impl Loader {
             self.doomed.extend(put_aside(&*self.open.disk, &self.open.dir, base)?);
             self.report.segments_dropped += 1;
         }
+        self.open.disk.sync_dir(&self.open.dir)?;
         self.epochs.clear()?;
         self.producers.truncate_fully_and_start_at(self.open.log_start_offset)?;
         self.producers_follow = true;

@@ -109,6 +109,8 @@ pub(super) fn recover(
     let cut = size - writer.size();
     tracing::warn!(segment = %path.display(), at = writer.size(), bytes = cut, %why, "cutting a damaged tail");
     segment.log().set_len(writer.size())?;
+    // What is cut off must not come back behind records that are written in its place.
+    segment.log().sync()?;
     Ok(Recovered { next_offset, cut: Some((cut, why)) })
 }
 

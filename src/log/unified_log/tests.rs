@@ -12,6 +12,7 @@ use crate::log::validator::{Origin, Rules, Scratch, ValidatedBatch, validate};
 use crate::log::view::{ReadRequest, UpTo};
 use crate::protocol::record_batch::{BatchBuilder, RecordBatch, batches};
 
+mod apache;
 mod faults;
 mod files;
 mod model;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Reading, Session};
 use crate::handlers::Response;
 use crate::log::segment::FileRange;
-use crate::network::outbox::FileBytes;
+use crate::network::outbox::FileBytes as _;
 use crate::network::service::Service;
 use crate::network::transport::Sent;
 
@@ -90,7 +90,7 @@ impl<S: Service> Session<S> {
     async fn warm(&self, range: FileRange, at: usize, length: usize) -> io::Result<()> {
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; length];
-            FileBytes::read_at(&range, at, &mut bytes).map(|()| bytes)
+            range.read_exactly(at, &mut bytes).map(|()| bytes)
         });
         let bytes = read.await.map_err(io::Error::other)??;
         self.responses.borrow_mut().outbox().warm(bytes.into());

@@ -136,11 +136,14 @@ impl<C> LaneQueue<C> {
         wakes.extend(inside.for_space.drain(..));
     }
 
-    /// A command that never stood in the queue counts as pushed, and is the next to be [`Self::done`].
-    pub fn count_inline(&self) -> Ticket {
+    /// If nothing stands in the queue: the number of a command that its bringer carries out itself, as if it had.
+    pub fn try_count_inline(&self) -> Option<Ticket> {
         let mut inside = self.inside.lock();
+        if inside.is_closed || !inside.commands.is_empty() {
+            return None;
+        }
         inside.pushed += 1;
-        Ticket(inside.pushed)
+        Some(Ticket(inside.pushed))
     }
 
     /// `count` more commands are done.
@@ -238,7 +241,9 @@ mod tests {
         let context = Context::from_waker(Waker::noop());
         assert!(queue.poll_done(first, &context).is_ready());
         assert!(queue.poll_done(second, &context).is_pending());
-        let inline = queue.count_inline();
+        assert_eq!(queue.try_count_inline(), None, "what stands in the queue came first");
+        queue.drain(&mut Vec::new(), &mut Wakes::default());
+        let inline = queue.try_count_inline().unwrap();
         queue.done(1, &mut Wakes::default());
         assert!(queue.poll_done(second, &context).is_ready());
         assert!(queue.poll_done(inline, &context).is_pending());
