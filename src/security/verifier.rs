@@ -15,12 +15,11 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use parking_lot::Mutex;
 
-use crate::config::{BrokerConfig, ListenerConfig, Profile};
 use crate::model::listener::ListenerName;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
 
-use super::credentials::{PlainUserError, PlainUsers, ScramCredentials};
+use super::credentials::{PlainUsers, ScramCredentials};
 use super::password::{HashGate, PasswordCheck};
 use super::sasl::cause::{Cause, Reason};
 use super::sasl::session::{Environment, SaslEnvironment};
@@ -33,20 +32,20 @@ pub struct ListenerLogins {
     pub mechanisms: Vec<SaslMechanism>,
     plain: Arc<PlainUsers>,
     scram: Arc<ScramCredentials>,
-    /// None only if rsasl refuses its own configuration; then nobody can log in.
-    environment: Option<SaslEnvironment>,
+    environment: SaslEnvironment,
 }
 
 impl ListenerLogins {
-    pub fn new(mechanisms: Vec<SaslMechanism>, plain: Arc<PlainUsers>, environment: Environment) -> Self {
+    /// `None` only if rsasl refuses its own configuration.
+    pub fn new(mechanisms: Vec<SaslMechanism>, plain: Arc<PlainUsers>, environment: Environment) -> Option<Self> {
         let scram = Arc::clone(&environment.scram);
-        Self { mechanisms, plain, scram, environment: SaslEnvironment::new(environment) }
+        Some(Self { mechanisms, plain, scram, environment: SaslEnvironment::new(environment)? })
     }
 
     /// Starts an exchange; `None` if the listener does not offer a mechanism of this name.
     pub fn start(&self, mechanism: &str) -> Option<SaslServer> {
         let mechanism = SaslMechanism::from_name(mechanism).filter(|m| self.mechanisms.contains(m))?;
-        SaslServer::start(mechanism, self.environment.as_ref()?)
+        SaslServer::start(mechanism, &self.environment)
     }
 }
 
@@ -61,30 +60,6 @@ impl Logins {
     /// `listeners`: those that speak SASL.
     pub fn new(verifier: Verifier, listeners: impl IntoIterator<Item = (ListenerName, ListenerLogins)>) -> Self {
         Self { verifier, listeners: listeners.into_iter().collect() }
-    }
-
-    /// What the broker's configuration says. `cores`: password hashes at once.
-    ///
-    /// # Errors
-    /// If a user of a JAAS section can't be taken.
-    pub fn from_config(
-        config: &BrokerConfig,
-        scram: &Arc<ScramCredentials>,
-        cores: usize,
-    ) -> Result<Self, LoginsError> {
-        let delay = match (config.profile, config.settings.connection_failed_authentication_delay_ms) {
-            (Profile::Strict, _) => FailureDelay::Growing,
-            (_, ms) => FailureDelay::Fixed(Duration::from_millis(u64::try_from(ms).unwrap_or_default())),
-        };
-        let sasl = config.listeners.iter().filter(|listener| listener.protocol.is_sasl());
-        let listeners: Result<Vec<_>, LoginsError> = sasl
-            .map(|listener| {
-                let logins = listener_logins(listener, config, scram)
-                    .map_err(|source| LoginsError { listener: listener.name.clone(), source })?;
-                Ok((listener.name.clone(), logins))
-            })
-            .collect();
-        Ok(Self::new(Verifier::new(cores, delay), listeners?))
     }
 
     /// No listener speaks SASL.
@@ -104,27 +79,6 @@ impl Logins {
             None => Verdict::Refused(Cause::new(Reason::NoUsers, Some(request.user()))),
         }
     }
-}
-
-/// A listener's users can't be taken.
-#[derive(Debug, thiserror::Error)]
-#[error("listener {listener}: {source}")]
-pub struct LoginsError {
-    pub listener: ListenerName,
-    pub source: PlainUserError,
-}
-
-fn listener_logins(
-    listener: &ListenerConfig,
-    config: &BrokerConfig,
-    scram: &Arc<ScramCredentials>,
-) -> Result<ListenerLogins, PlainUserError> {
-    let plain = listener.jaas.get(SaslMechanism::Plain.name());
-    let users = plain.into_iter().flat_map(|credentials| &credentials.users);
-    let users = PlainUsers::new(users.map(|user| (user.name.as_str(), &user.password)))?;
-    let mechanisms = listener.sasl_mechanisms.iter().filter_map(|name| SaslMechanism::from_name(name)).collect();
-    let environment = Environment { scram: Arc::clone(scram), accept_doubled_nonce: config.accepts_doubled_nonce };
-    Ok(ListenerLogins::new(mechanisms, Arc::new(users), environment))
 }
 
 /// Somebody who has proved to be who they say.
@@ -423,45 +377,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sources;
-    use crate::security::sasl::Step;
-
-    fn configured(jaas: &str) -> Result<Logins, LoginsError> {
-        let pairs = [
-            ("node.id", "1"),
-            ("process.roles", "broker,controller"),
-            ("controller.listener.names", "CONTROLLER"),
-            ("controller.quorum.voters", "1@localhost:2"),
-            ("listeners", "SASL_PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"),
-            ("listener.security.protocol.map", "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
-            ("inter.broker.listener.name", "SASL_PLAINTEXT"),
-            ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
-            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256"),
-            ("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas),
-        ];
-        let overrides = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        let config = BrokerConfig::load(Sources { overrides, ..Sources::default() }).unwrap().config;
-        Logins::from_config(&config, &Arc::new(ScramCredentials::new(&[1; 32])), 2)
-    }
-
-    #[test]
-    fn users_of_the_jaas_section_can_log_in() {
-        let module = "org.apache.kafka.common.security.plain.PlainLoginModule required";
-        let logins = configured(&format!(
-            "{module} username=\"admin\" password=\"a\" user_admin=\"a\" user_alice=\"alice-secret\";"
-        ))
-        .unwrap();
-        let listener = ListenerName::new("sasl_plaintext");
-        let Step::Verify(request) = logins.start(&listener, "PLAIN").unwrap().step(b"\0alice\0alice-secret") else {
-            panic!("no claim")
-        };
-        assert!(matches!(logins.verify(&listener, request), Verdict::Accepted(_)));
-        assert!(logins.start(&listener, "SCRAM-SHA-256").is_some());
-        assert!(logins.start(&listener, "SCRAM-SHA-512").is_none());
-        assert!(logins.start(&ListenerName::new("CONTROLLER"), "PLAIN").is_none());
-        let error = configured(&format!("{module} user_admin=\"a\" user_x=\"$argon2id$v=1$broken\";")).unwrap_err();
-        assert!(error.to_string().starts_with("listener SASL_PLAINTEXT: user_x: "), "{error}");
-    }
 
     #[test]
     fn lines_are_bounded_and_the_rest_is_counted() {

@@ -66,7 +66,7 @@ fn house(max_reauth: Duration) -> House {
     let users = PlainUsers::new(users.iter().map(|(n, p)| (*n, p))).unwrap();
     let scram = Arc::new(ScramCredentials::new(&[5; 32]));
     let environment = Environment { scram, accept_doubled_nonce: true };
-    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(users), environment);
+    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(users), environment).unwrap();
     let verifier = Verifier::new(1, FailureDelay::Fixed(Duration::from_millis(100)));
     let broker = Broker {
         node_id: BrokerId(1),

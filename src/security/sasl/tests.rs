@@ -47,7 +47,7 @@ fn house_with(accept_doubled_nonce: bool) -> House {
     scram.load(CREDENTIALS.iter().cloned());
     let plain = PlainUsers::new([("alice", &Secret::new("secret"))]).unwrap();
     let environment = Environment { scram: Arc::clone(&scram), accept_doubled_nonce };
-    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(plain), environment);
+    let logins = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(plain), environment).unwrap();
     House { scram, logins, verifier: Verifier::new(1, FailureDelay::Growing) }
 }
 
@@ -256,7 +256,7 @@ fn mechanisms_are_named_exactly_and_offered_per_listener() {
         assert!(house.logins.start(name).is_none(), "{name}");
     }
     let environment = Environment { scram: Arc::clone(&house.scram), accept_doubled_nonce: true };
-    let only = ListenerLogins::new(vec![SaslMechanism::Plain], Arc::default(), environment);
+    let only = ListenerLogins::new(vec![SaslMechanism::Plain], Arc::default(), environment).unwrap();
     assert!(only.start("PLAIN").is_some());
     assert!(only.start("SCRAM-SHA-256").is_none());
 }
@@ -306,7 +306,7 @@ fn hashed_passwords_are_checked_once_and_remembered() {
     let hash = Secret::new(hash_password(&Secret::new("secret")).unwrap());
     let users = PlainUsers::new([("alice", &hash), ("clear", &Secret::new("secret"))]).unwrap();
     let environment = Environment { scram: Arc::clone(&house.scram), accept_doubled_nonce: true };
-    house.logins = ListenerLogins::new(vec![SaslMechanism::Plain], Arc::new(users), environment);
+    house.logins = ListenerLogins::new(vec![SaslMechanism::Plain], Arc::new(users), environment).unwrap();
     let is_check = |token: &[u8]| {
         let Step::Verify(request) = house.logins.start("PLAIN").unwrap().step(token) else { panic!() };
         matches!(house.verifier.verify(request, &house.logins), Verdict::Check(_))
