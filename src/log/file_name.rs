@@ -57,7 +57,8 @@ pub enum PartitionDir {
 impl PartitionDir {
     /// Reads a directory's name; `None` where it is not a partition's.
     pub fn parse(name: &str) -> Option<Self> {
-        let kinds: [(&str, fn(TopicPartition) -> Self); 3] =
+        type Kind = fn(TopicPartition) -> PartitionDir;
+        let kinds: [(&str, Kind); 3] =
             [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
         for (suffix, make) in kinds {
             if let Some(rest) = name.strip_suffix(suffix)
