@@ -58,8 +58,7 @@ impl PartitionDir {
     /// Reads a directory's name; `None` where it is not a partition's.
     pub fn parse(name: &str) -> Option<Self> {
         type Kind = fn(TopicPartition) -> PartitionDir;
-        let kinds: [(&str, Kind); 3] =
-            [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
+        let kinds: [(&str, Kind); 3] = [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
         for (suffix, make) in kinds {
             if let Some(rest) = name.strip_suffix(suffix)
                 && let Some((partition, unique)) = rest.rsplit_once('.')

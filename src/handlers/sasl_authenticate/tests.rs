@@ -17,6 +17,7 @@ use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Mono, Wall};
 use crate::protocol::header::RequestHeader;
+use crate::replica::manager::ReplicaManager;
 use crate::security::authorizer::open::OpenAuthorizer;
 use crate::security::credentials::{PlainUsers, ScramCredentials};
 use crate::security::password::hash_password;
@@ -79,6 +80,7 @@ fn house(max_reauth: Duration) -> House {
         },
         image: Arc::new(arc_swap::ArcSwap::from_pointee(MetadataImage::default())),
         authorizer: Arc::new(OpenAuthorizer),
+        replicas: Arc::new(ReplicaManager::new(BrokerId(1), Vec::new(), 0, Arc::clone(&clock) as Arc<dyn Clock>)),
         controller: Arc::new(NoController),
         config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
