@@ -15,6 +15,7 @@ use crate::protocol::record_batch::{BatchBuilder, RecordBatch, batches};
 mod apache;
 mod faults;
 mod files;
+mod fixture;
 mod model;
 mod reads;
 mod recovering;
