@@ -64,6 +64,8 @@ pub struct UnifiedLog {
     doomed: Vec<(Option<Mono>, PathBuf)>,
     jitter_seed: u64,
     recovery: RecoveryReport,
+    group: append::Group,
+    results: Vec<Result<AppendInfo, AppendError>>,
 }
 
 impl UnifiedLog {

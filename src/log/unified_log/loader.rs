@@ -415,6 +415,8 @@ impl Loader {
             doomed: self.doomed.into_iter().map(|path| (None, path)).collect(),
             jitter_seed: self.seed,
             recovery: self.report,
+            group: super::append::Group::default(),
+            results: Vec::new(),
         };
         log.log_end_is(log_end.offset);
         log.update_high_watermark(high_watermark).map_err(io::Error::other)?;
