@@ -26,6 +26,7 @@ use super::view::{Ends, LogView, OffsetPosition, Published};
 
 mod append;
 mod flush;
+mod leftovers;
 mod loader;
 mod recovery;
 #[cfg(test)]

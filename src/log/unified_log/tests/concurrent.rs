@@ -9,6 +9,8 @@ use crate::log::view::ReadError;
 fn follow(view: &LogView, end: i64, done: &AtomicBool) -> Result<u32, String> {
     let (mut next, mut restarts) = (0, 0);
     while next < end {
+        // Asked before reading: what is read afterwards is all there will be.
+        let finished = done.load(Ordering::Acquire);
         let request = ReadRequest {
             from: next,
             max_bytes: 2000,
@@ -29,7 +31,7 @@ fn follow(view: &LogView, end: i64, done: &AtomicBool) -> Result<u32, String> {
             return Err(format!("ends out of order: {ends:?}"));
         }
         let Some(range) = slice.range else {
-            if done.load(Ordering::Relaxed) && ends.high_watermark.offset < end {
+            if finished && ends.high_watermark.offset < end {
                 return Err(format!("stuck at {next} of {ends:?}"));
             }
             std::thread::yield_now();
@@ -79,7 +81,7 @@ fn readers_see_whole_batches_in_order_while_segments_come_and_go() {
                 log.retention(Wall(1)).unwrap();
             }
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Release);
         readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
     for outcome in outcomes {
