@@ -35,15 +35,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     files.sort();
     let mut messages = Vec::new();
+    let mut all = String::new();
     for file in files {
-        messages.extend(read(&file)?);
+        messages.extend(read(&file, &mut all)?);
     }
     write("messages.rs", codegen::module(&messages))?;
     write("api_keys.rs", codegen::api_keys(&messages))?;
 
     let mut records = Vec::new();
     for (name, path) in RECORDS {
-        let messages = read(&schema.join(format!("{name}.schema")))?;
+        let messages = read(&schema.join(format!("{name}.schema")), &mut all)?;
         let text = codegen::module(&messages);
         let text = if name == "metadata" { text + &codegen::metadata_records(&messages) } else { text };
         write(&format!("{name}.rs"), text)?;
@@ -51,10 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let modules = records.iter().map(|(path, messages)| (*path, messages.as_slice()));
     let modules: Vec<_> = modules.chain([(MESSAGES, messages.as_slice())]).collect();
-    write("reencode.rs", codegen::reencode(&modules))?;
+    write("translate.rs", codegen::translate(&modules))?;
+    // What the tests read.
+    write("all.schema", all)?;
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Vec<Message>, Box<dyn Error>> {
-    codegen::parse(&fs::read_to_string(file)?).map_err(|e| format!("{}, {e}", file.display()).into())
+/// Reads a schema file, and appends its text to `all`.
+fn read(file: &Path, all: &mut String) -> Result<Vec<Message>, Box<dyn Error>> {
+    let text = fs::read_to_string(file)?;
+    all.push_str(&text);
+    codegen::parse(&text).map_err(|e| format!("{}, {e}", file.display()).into())
 }

@@ -1,1 +1,106 @@
-//! handlers
+//! One Kafka API, one file, named as the API; one table of them all.
+//!
+//! The table drives what ApiVersions announces, what is dispatched and how, and the completeness tests. A handler gets a
+//! decoded request and the authorized views of [`context`]; it answers with a [`Reply`]. It never sees a socket or a file,
+//! and it sees the metadata image only through the context, so that no name reaches a client unjudged.
+//!
+//! A request has three stages. *admit* (authorize; may wait for argon2 or a policy server) and *enqueue* (synchronous; the
+//! order it runs in is the order of effects) happen inside the handler's own future, strictly in connection order.
+//! *complete* is the future inside [`Reply::Later`]: it may overlap with later requests.
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use crate::protocol::api::ApiKey;
+use crate::protocol::wire::DecodeError;
+
+mod api_versions;
+pub mod connection;
+pub mod context;
+mod describe_acls;
+mod describe_cluster;
+mod describe_topic_partitions;
+mod describe_user_scram_credentials;
+mod metadata;
+pub mod reply;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
+
+pub use connection::{AuthState, ClientSoftware, Connection, Identity, Listener};
+pub use context::{Broker, RequestContext, Settings};
+pub use reply::{CloseReason, LaterReply, Reply, Responder, Response};
+
+/// How a request of an API stands to those before and behind it on its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Completing overlaps with later requests.
+    Overlaps,
+    /// Starts when every earlier request is answered; nothing behind it starts before its answer is queued.
+    Barrier,
+}
+
+/// The handler: decodes, admits and enqueues.
+///
+/// # Errors
+/// The body is not a message of this API and version; the connection is closed, as Kafka does.
+pub type HandlerFn = for<'a> fn(&'a RequestContext<'a>, Bytes) -> LocalBoxFuture<'a, Result<Reply, DecodeError>>;
+
+/// One line of the table. Versions are those that Apache Kafka 4.3.1 serves and announces ([`ApiKey`]).
+#[derive(Debug)]
+pub struct Spec {
+    pub key: ApiKey,
+    /// Served on controller listeners too; every API is served on broker listeners.
+    pub on_controller_listeners: bool,
+    /// May be asked on a SASL listener before its client has logged in.
+    pub before_authentication: bool,
+    pub order: Order,
+    pub handle: HandlerFn,
+}
+
+impl Spec {
+    /// A line for an API that is served to authenticated clients of broker listeners.
+    pub const fn new(key: ApiKey, order: Order, handle: HandlerFn) -> Self {
+        Self { key, on_controller_listeners: false, before_authentication: false, order, handle }
+    }
+}
+
+/// Every API that is served, in the order of the keys.
+pub fn table() -> &'static [Spec] {
+    TABLE
+}
+
+const TABLE: &[Spec] = &[
+    metadata::SPEC,
+    sasl_handshake::SPEC,
+    api_versions::SPEC,
+    describe_acls::SPEC,
+    sasl_authenticate::SPEC,
+    describe_user_scram_credentials::SPEC,
+    describe_cluster::SPEC,
+    describe_topic_partitions::SPEC,
+];
+
+/// The line of an API, if it is served on such a listener.
+pub fn find(key: ApiKey, on_controller_listener: bool) -> Option<&'static Spec> {
+    TABLE.iter().find(|spec| spec.key == key && (spec.on_controller_listeners || !on_controller_listener))
+}
+
+/// Judges one request and sets it off. Called strictly in connection order.
+///
+/// An API that is not in the table, a version outside its range and a body that can't be decoded close the connection
+/// without an answer; only ApiVersions answers an unknown version (by itself).
+pub async fn dispatch(context: &RequestContext<'_>, body: Bytes) -> Reply {
+    let header = context.header;
+    let Some(spec) = find(header.api_key, context.connection.listener.is_controller) else {
+        return Reply::Close(CloseReason::UnknownApi { key: header.api_key });
+    };
+    if !spec.key.versions().contains(header.api_version) && spec.key != ApiKey::ApiVersions {
+        return Reply::Close(CloseReason::UnsupportedVersion { key: header.api_key, version: header.api_version });
+    }
+    match (spec.handle)(context, body).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            Reply::Close(CloseReason::Undecodable { key: header.api_key, version: header.api_version, error })
+        }
+    }
+}

@@ -23,7 +23,7 @@ impl Mono {
 pub struct Wall(pub i64);
 
 /// Where time comes from: the machine in production, a seed in the simulator.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     fn mono(&self) -> Mono;
     fn wall(&self) -> Wall;
 }

@@ -15,3 +15,6 @@ pub mod messages;
 pub mod record_batch;
 pub mod records;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,14 @@
-//! server
+//! Builds the broker and drives its machines: clocks, files, lanes, the metadata log, the publishers of its changes.
+//!
+//! Everything meets here and nothing is decided here: what can be decided without the outside world stands on a lower
+//! floor. Must never know the command line.
+
+pub mod clock;
+pub mod controller;
+pub mod files;
+pub mod format;
+pub mod listeners;
+pub mod logins;
+pub mod metadata_log;
+pub mod node_state;
+pub mod topic_configs;

@@ -345,6 +345,20 @@ impl UnifiedLog {
         Ok(())
     }
 
+    /// Ends the active segment here, unless it is empty: what lies before the log end can then be removed as whole segments
+    /// (the metadata log, when it purges).
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn roll_active(&mut self, now: Wall) -> Result<(), StorageError> {
+        self.log_dir.check()?;
+        if self.writer.size() > 0 {
+            self.roll(self.ends.log_end.offset, now)?;
+            self.publish()?;
+        }
+        Ok(())
+    }
+
     /// Ends the active segment and goes on in a new one from `base_offset` on.
     pub(super) fn roll(&mut self, base_offset: i64, now: Wall) -> Result<(), StorageError> {
         let sealed = self.writer.seal();

@@ -1,16 +1,20 @@
-//! From the schema notation to Rust: the module that `build.rs` includes by path, and the tests too.
+//! From the schema notation to Rust: the module that `build.rs` includes by path; tests include [`notation`].
 //!
-//! Text in, text out, standard library only. Precedent: Kafka's message generator (`MessageDataGenerator`); what is
-//! generated is described in `protocol/wire`.
+//! Text in, text out, standard library only. What is generated leans on `protocol/wire`, so that each message is little
+//! more than the list of its fields, once to read and once to write. Precedent: Kafka's `MessageDataGenerator`.
 
-mod emit;
+mod fields;
 pub(crate) mod notation;
+mod sizes;
+mod structures;
+mod tables;
 
-pub(crate) use emit::{api_keys, metadata_records, module, reencode};
 pub(crate) use notation::{Message, parse};
+pub(crate) use structures::module;
+pub(crate) use tables::{api_keys, metadata_records, translate};
 
 /// The name of a field or a module: `KRaftVersionFeature` becomes `kraft_version_feature`.
-pub(crate) fn snake(name: &str) -> String {
+fn snake(name: &str) -> String {
     let name = name.replace("KRaft", "Kraft");
     let chars: Vec<char> = name.chars().collect();
     let mut out = String::new();

@@ -11,7 +11,9 @@
 //! }
 //! ```
 //! Further words: `unstable` (the newest version is not served), `inflexible` (the field keeps the old encoding in
-//! flexible versions), `= value` (default; without it zero, false or empty), `#` at the start of a line (a remark).
+//! flexible versions), `= value` (default; without it zero, false or empty), `ignorable` (Kafka leaves the field out of
+//! versions without it even when it is not its default; Schloss always does), `secret` (ours: never printed), `#` at the
+//! start of a line (a remark).
 //! Precedent: the message definitions of Apache Kafka, whose names are kept as they are spelled there.
 
 use std::fmt;
@@ -71,6 +73,8 @@ pub(crate) struct Field {
     pub(crate) default: Option<String>,
     pub(crate) ignorable: bool,
     pub(crate) inflexible: bool,
+    /// Ours, not Kafka's.
+    pub(crate) secret: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +120,10 @@ impl Versions {
             (only, only)
         };
         (outer.min <= min && min <= max && max <= outer.max).then_some(Self { min, max })
+    }
+
+    pub(crate) fn contains(self, version: i16) -> bool {
+        self.min <= version && version <= self.max
     }
 }
 
@@ -247,6 +255,14 @@ impl Open {
             return self.open_struct(name, versions);
         }
         let (field, opens) = parse_field(words, outer)?;
+        if field.tag.is_some() {
+            if self.message.flexible.is_none_or(|f| f.min > field.versions.min) {
+                return Err("a field is tagged in flexible versions only".to_owned());
+            }
+            if field.base == Base::Records {
+                return Err("records are never tagged".to_owned());
+            }
+        }
         let inner = match (&field.base, opens) {
             (Base::Struct(name), true) => Some((name.clone(), field.versions)),
             (_, true) => return Err("only a structure has fields".to_owned()),
@@ -266,7 +282,7 @@ impl Open {
     }
 }
 
-/// Reads `Name type [versions] [#tag] [inflexible] [= default] [ignorable] [{`; true when a brace opens.
+/// Reads `Name type [versions]`, then other words in any order, then perhaps a brace: true when it is there.
 fn parse_field(words: &[&str], outer: Versions) -> Result<(Field, bool), String> {
     let [name, ty, rest @ ..] = words else { return Err("a field has a name and a type".to_owned()) };
     let (ty, nullable) = ty.split_once('?').map_or((*ty, None), |(ty, versions)| (ty, Some(versions)));
@@ -282,6 +298,7 @@ fn parse_field(words: &[&str], outer: Versions) -> Result<(Field, bool), String>
         default: None,
         ignorable: false,
         inflexible: false,
+        secret: false,
     };
     let mut rest = rest;
     if let [range, tail @ ..] = rest
@@ -295,10 +312,17 @@ fn parse_field(words: &[&str], outer: Versions) -> Result<(Field, bool), String>
         Some("") => Some(field.versions),
         Some(range) => Some(Versions::parse(range, field.versions).ok_or("bad nullable versions")?),
     };
+    if matches!(field.base, Base::Struct(_)) && !field.array && field.nullable.is_some_and(|n| n != field.versions) {
+        return Err("a structure is nullable in all versions or in none".to_owned());
+    }
     loop {
         rest = match rest {
             [] => return Ok((field, false)),
             ["{"] => return Ok((field, true)),
+            ["secret", rest @ ..] => {
+                field.secret = true;
+                rest
+            }
             ["=", default, rest @ ..] => {
                 field.default = Some((*default).to_owned());
                 rest

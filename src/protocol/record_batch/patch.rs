@@ -5,6 +5,8 @@
 //! only in their first 40 bytes have CRCs that differ by what that difference becomes after as many zero bytes as
 //! records follow.
 
+use std::sync::LazyLock;
+
 use super::header::{BatchHeader, CRC_COVERED_FROM, HEADER_LEN};
 use crate::model::compression::TimestampType;
 
@@ -43,10 +45,50 @@ pub fn crc_after_header_change(
     after: &[u8; HEADER_LEN],
     records_len: usize,
 ) -> u32 {
-    let difference = covered_crc(before) ^ covered_crc(after);
-    crc ^ crc32c::crc32c_combine(difference, 0, records_len)
+    crc ^ after_zeros(covered_crc(before) ^ covered_crc(after), records_len)
 }
 
 fn covered_crc(header: &[u8; HEADER_LEN]) -> u32 {
     crc32c::crc32c(header.get(CRC_COVERED_FROM..).unwrap_or(&[]))
+}
+
+/// What a CRC becomes when bytes follow, as a matrix over its 32 bits: one column a bit.
+type Operator = [u32; 32];
+
+/// The operators for 1, 2, 4, 8 ... zero bytes. (`crc32c_combine` derives them anew at each call: 3.5 µs, more than all
+/// else that is done to a small batch.)
+static ZEROS: LazyLock<[Operator; 31]> = LazyLock::new(|| {
+    let mut operator = [0; 32];
+    for (bit, column) in operator.iter_mut().enumerate() {
+        *column = crc32c::crc32c_combine(1 << bit, 0, 1);
+    }
+    [(); 31].map(|()| {
+        let now = operator;
+        operator = now.map(|column| apply(&now, column));
+        now
+    })
+});
+
+/// `crc32c_combine(crc, 0, len)`.
+fn after_zeros(crc: u32, len: usize) -> u32 {
+    let operators = ZEROS.iter().enumerate().filter(|(power, _)| len >> power & 1 == 1);
+    operators.fold(crc, |crc, (_, operator)| apply(operator, crc))
+}
+
+fn apply(operator: &Operator, crc: u32) -> u32 {
+    operator.iter().enumerate().fold(0, |sum, (bit, column)| sum ^ column & (crc >> bit & 1).wrapping_neg())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_those_of_the_crate() {
+        for len in [0, 1, 2, 3, 40, 100, 4_095, 65_536, 1_048_588, (1 << 30) + 7] {
+            for crc in [0, 1, 0x8000_0000, 0x1234_5678, u32::MAX] {
+                assert_eq!(after_zeros(crc, len), crc32c::crc32c_combine(crc, 0, len), "{crc:x} {len}");
+            }
+        }
+    }
 }

@@ -260,3 +260,42 @@ fn length(len: u64) -> i32 {
     assert!(len.is_ok(), "a message of more than 2 GiB");
     len.unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_counts_its_gaps() {
+        let mut w = Writer::framed(0);
+        w.i16(1);
+        w.records(true, &Records::Gap(300), true);
+        w.records(true, &Records::Bytes(Bytes::from_static(b"ab")), true);
+        w.records(true, &Records::Null, true);
+        let Encoded { bytes, gaps } = w.finish();
+        assert_eq!(&bytes[..], b"\x00\x00\x01\x34\x00\x01\xad\x02\x03ab\x00");
+        assert_eq!(gaps, [Gap { at: 8, len: 300 }]);
+    }
+
+    /// A size of more than one byte moves the field behind it.
+    #[test]
+    fn tagged_fields_have_their_sizes_before_them() {
+        let mut w = Writer::new();
+        let mut tags = w.tagged_fields();
+        tags.field(0, |w| w.raw(&[7; 200]));
+        tags.field(3, |w| w.i8(9));
+        let bytes = w.finish().bytes;
+        assert_eq!(bytes[..4], [2, 0, 200, 1]);
+        assert_eq!(bytes[4..204], [7; 200]);
+        assert_eq!(bytes[204..], [3, 1, 9]);
+    }
+
+    #[test]
+    fn a_string_is_cut_at_kafkas_limit_and_never_within_a_character() {
+        let mut w = Writer::new();
+        w.string(&"\u{20ac}".repeat(11_000), false);
+        let bytes = w.finish().bytes;
+        assert_eq!(bytes[..2], 32_766i16.to_be_bytes());
+        assert_eq!(bytes.len(), 2 + 32_766);
+    }
+}

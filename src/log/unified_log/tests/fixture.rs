@@ -1,4 +1,4 @@
-//! A partition that Apache Kafka 4.3.1 wrote (`tests/fixtures/kafka-4.3.1`): we take it over, and would have written it.
+//! A partition that Apache Kafka 4.3.1 wrote (`tests/fixtures/kafka-4.3.1/log-dir`): we take it over, and would have written it.
 
 use super::*;
 use crate::log::storage::{Open, RealDisk};
@@ -20,7 +20,7 @@ fn kafkas() -> Bench {
 
 /// The files of the fixture, by name.
 fn original() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.3.1/t-0");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.3.1/log-dir/t-0");
     let mut names: Vec<String> = RealDisk.list(&dir).unwrap().into_iter().map(|entry| entry.name).collect();
     names.sort();
     names.into_iter().map(|name| (name.clone(), RealDisk.read_file(&dir.join(name), 1 << 20).unwrap())).collect()

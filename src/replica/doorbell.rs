@@ -1,0 +1,213 @@
+//! One wake of a runtime for everything a lane has finished.
+//!
+//! A task of a current-thread runtime that is woken from another thread costs a write to that runtime's event descriptor,
+//! each time. A lane finishes many appends in one drain, so it does not wake tasks: it collects their wakers by runtime in
+//! [`Wakes`] and rings each runtime's [`Doorbell`] once. A task on the runtime ([`Doorbell::serve`]) then wakes the others
+//! where waking is only a push to a local queue.
+//!
+//! Knows no runtime: it speaks `std::task`. A thread without a doorbell is woken directly.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Doorbell>>> = const { RefCell::new(None) };
+}
+
+/// The place where other threads leave the wakers of one runtime's tasks.
+#[derive(Debug, Default)]
+pub struct Doorbell {
+    inside: Mutex<Inside>,
+    rings: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Bounded by the tasks of the runtime that wait for something: each leaves at most one waker at a time.
+    left: Vec<Waker>,
+    server: Option<Waker>,
+}
+
+impl Doorbell {
+    /// Makes the doorbell of the calling thread. The runtime of this thread must run [`Self::serve`] for as long as it lives.
+    pub fn install() -> Arc<Self> {
+        let bell = Arc::new(Self::default());
+        CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(&bell)));
+        bell
+    }
+
+    /// The doorbell of the calling thread, if it has one.
+    pub fn current() -> Option<Arc<Self>> {
+        CURRENT.with(|current| current.borrow().clone())
+    }
+
+    /// Wakes, on the runtime's own thread, the tasks whose wakers were left. Never ends.
+    pub async fn serve(self: Arc<Self>) -> Infallible {
+        poll_fn(|context| self.poll_serve(context)).await
+    }
+
+    /// How often another thread had to wake this runtime.
+    pub fn rings(&self) -> u64 {
+        self.rings.load(Ordering::Relaxed)
+    }
+
+    fn poll_serve(&self, context: &mut Context<'_>) -> Poll<Infallible> {
+        let left = {
+            let mut inside = self.inside.lock();
+            if !inside.server.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                inside.server = Some(context.waker().clone());
+            }
+            std::mem::take(&mut inside.left)
+        };
+        for waker in left {
+            waker.wake();
+        }
+        Poll::Pending
+    }
+
+    fn ring(&self, wakers: impl IntoIterator<Item = Waker>) {
+        let here = CURRENT.with(|current| current.borrow().as_ref().is_some_and(|bell| std::ptr::eq(&**bell, self)));
+        if here {
+            wakers.into_iter().for_each(Waker::wake);
+            return;
+        }
+        let server = {
+            let mut inside = self.inside.lock();
+            inside.left.extend(wakers);
+            // Taken: a second ring before the first is answered finds none, and needs none.
+            inside.server.take()
+        };
+        if let Some(server) = server {
+            self.rings.fetch_add(1, Ordering::Relaxed);
+            server.wake();
+        }
+    }
+}
+
+/// A task that waits: its waker and the doorbell of the runtime it runs on.
+#[derive(Debug)]
+pub struct Sleeper {
+    waker: Waker,
+    bell: Option<Arc<Doorbell>>,
+}
+
+impl Sleeper {
+    /// Called where the task runs, in its `poll`.
+    pub fn new(context: &Context<'_>) -> Self {
+        Self { waker: context.waker().clone(), bell: Doorbell::current() }
+    }
+
+    pub fn wake(self) {
+        match self.bell {
+            Some(bell) => bell.ring([self.waker]),
+            None => self.waker.wake(),
+        }
+    }
+}
+
+/// Tasks to wake when a drain is done, by runtime.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// One entry a runtime: as many as the machine has cores.
+    bells: Vec<(Arc<Doorbell>, Vec<Waker>)>,
+    direct: Vec<Waker>,
+}
+
+impl Wakes {
+    pub fn push(&mut self, sleeper: Sleeper) {
+        let Sleeper { waker, bell } = sleeper;
+        let Some(bell) = bell else {
+            self.direct.push(waker);
+            return;
+        };
+        match self.bells.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &bell)) {
+            Some((_, wakers)) => wakers.push(waker),
+            None => self.bells.push((bell, vec![waker])),
+        }
+    }
+
+    pub fn extend(&mut self, sleepers: impl IntoIterator<Item = Sleeper>) {
+        sleepers.into_iter().for_each(|sleeper| self.push(sleeper));
+    }
+
+    /// Rings each runtime once. Keeps its memory for the next drain.
+    pub fn flush(&mut self) {
+        for (bell, wakers) in &mut self.bells {
+            if !wakers.is_empty() {
+                bell.ring(wakers.drain(..));
+            }
+        }
+        self.direct.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn sleeper(bell: &Arc<Doorbell>, task: &Arc<Count>) -> Sleeper {
+        Sleeper { waker: Arc::clone(task).into(), bell: Some(Arc::clone(bell)) }
+    }
+
+    #[test]
+    fn many_sleepers_of_a_runtime_are_one_ring() {
+        let bell = Arc::new(Doorbell::default());
+        let (server, task) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let server_waker = Waker::from(Arc::clone(&server));
+        assert!(bell.poll_serve(&mut Context::from_waker(&server_waker)).is_pending());
+
+        let mut wakes = Wakes::default();
+        for _ in 0..10 {
+            wakes.push(sleeper(&bell, &task));
+        }
+        wakes.flush();
+        wakes.push(sleeper(&bell, &task));
+        wakes.flush();
+        assert_eq!(server.0.load(Ordering::SeqCst), 1, "the second ring finds the first unanswered");
+        assert_eq!(bell.rings(), 1);
+        assert_eq!(task.0.load(Ordering::SeqCst), 0, "tasks are woken on their own thread");
+
+        assert!(bell.poll_serve(&mut Context::from_waker(&server_waker)).is_pending());
+        assert_eq!(task.0.load(Ordering::SeqCst), 11);
+        wakes.push(sleeper(&bell, &task));
+        wakes.flush();
+        assert_eq!(bell.rings(), 2);
+    }
+
+    #[test]
+    fn a_ring_from_the_own_thread_is_direct() {
+        std::thread::spawn(|| {
+            let bell = Doorbell::install();
+            let task = Arc::new(Count::default());
+            Sleeper { waker: Arc::clone(&task).into(), bell: Doorbell::current() }.wake();
+            assert_eq!(task.0.load(Ordering::SeqCst), 1);
+            assert_eq!(bell.rings(), 0);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,228 @@
+//! Which partitions are here, and who may be taken to them (`ReplicaManager`): routing, nothing else.
+//!
+//! A partition is found by its topic's *id*. What is read or written goes through [`TopicReader`], [`TopicDescriber`] or
+//! [`TopicWriter`], and those are had for a permit only, which they consume. Roles, configurations and deletions come from
+//! the metadata's publisher and go to the partitions' lanes.
+
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rpds::HashTrieMapSync;
+
+use crate::log::log_dir::LogDir;
+use crate::log::unified_log::UnifiedLog;
+use crate::model::broker::BrokerId;
+use crate::model::time::Clock;
+use crate::model::topic::{TopicId, TopicIdPartition, TopicPartition};
+use crate::security::authorizer::permit::{Permit, op};
+
+use super::completion::{Completion, completion};
+use super::doorbell::Wakes;
+use super::fetch_session::cache::FetchSessionCache;
+use super::lane::Lane;
+use super::lane::command::Command;
+use super::partition::assignment::Assignment;
+use super::partition::settings::PartitionSettings;
+use super::partition::{Partition, PartitionState};
+use super::reader::{TopicDescriber, TopicReader};
+use super::watchers::Marks;
+use super::writer::TopicWriter;
+
+/// The partitions of this node.
+#[derive(Debug)]
+pub struct ReplicaManager {
+    node_id: BrokerId,
+    clock: Arc<dyn Clock>,
+    lanes: Vec<DirectoryLanes>,
+    partitions: ArcSwap<HashTrieMapSync<TopicIdPartition, Arc<Partition>>>,
+    /// One change of `partitions` at a time.
+    changing: Mutex<()>,
+    sessions: FetchSessionCache,
+    /// Marks of fetches without a session that wait.
+    waiting: Mutex<Waiting>,
+}
+
+/// The lanes of one log directory; its partitions are spread over them.
+#[derive(Debug, Clone)]
+pub struct DirectoryLanes {
+    pub log_dir: Arc<LogDir>,
+    /// At least one.
+    pub lanes: Vec<Arc<Lane>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// At most twice the fetches that wait at the moment, one a connection.
+    marks: Vec<Weak<Marks>>,
+    sweep_at: usize,
+}
+
+impl ReplicaManager {
+    pub fn new(
+        node_id: BrokerId,
+        lanes: Vec<DirectoryLanes>,
+        fetch_session_slots: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            node_id,
+            clock,
+            lanes,
+            partitions: ArcSwap::default(),
+            changing: Mutex::default(),
+            sessions: FetchSessionCache::new(fetch_session_slots),
+            waiting: Mutex::default(),
+        }
+    }
+
+    pub fn node_id(&self) -> BrokerId {
+        self.node_id
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub fn sessions(&self) -> &FetchSessionCache {
+        &self.sessions
+    }
+
+    pub fn lanes(&self) -> &[DirectoryLanes] {
+        &self.lanes
+    }
+
+    /// A partition, if this node has it.
+    pub fn find(&self, id: TopicIdPartition) -> Option<Arc<Partition>> {
+        self.partitions.load().get(&id).cloned()
+    }
+
+    /// All partitions, in no order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.load().values().cloned().collect()
+    }
+
+    /// Opens a topic's partitions for reading.
+    pub fn reader(&self, permit: Permit<op::Read>) -> TopicReader {
+        TopicReader::new(permit)
+    }
+
+    /// Opens every partition for a follower's fetch.
+    pub fn replica_reader(&self, permit: Permit<op::ClusterAction>, replica: BrokerId) -> TopicReader {
+        TopicReader::for_replica(permit, replica)
+    }
+
+    /// Opens a topic's partitions for questions about offsets.
+    pub fn describer(&self, permit: Permit<op::Describe>) -> TopicDescriber {
+        TopicDescriber::new(permit)
+    }
+
+    /// The same on every partition, for brokers.
+    pub fn replica_describer(&self, permit: Permit<op::ClusterAction>) -> TopicDescriber {
+        TopicDescriber::for_replica(permit)
+    }
+
+    /// Opens a topic's partitions for writing.
+    pub fn writer(&self, permit: Permit<op::Write>) -> TopicWriter {
+        TopicWriter::new(permit)
+    }
+
+    /// From here on this node has `log`. Its role follows with [`Self::assign`]. A log in a directory that has no lanes is
+    /// a mistake of the caller's and panics.
+    pub fn host(&self, log: UnifiedLog, partition: i32, settings: PartitionSettings) -> Arc<Partition> {
+        let id = TopicIdPartition { topic_id: log.topic_id(), partition };
+        let lane = self.lane_for(log.log_dir(), id);
+        let partition = Arc::new(Partition::new(id, Arc::clone(&lane), Arc::clone(log.view()), settings));
+        lane.command(Command::Host { partition: Arc::clone(&partition), log: Box::new(log) });
+        self.insert(Arc::clone(&partition));
+        partition
+    }
+
+    /// This node should have the partition, but its log directory is offline.
+    pub fn host_offline(&self, id: TopicIdPartition, name: TopicPartition) {
+        self.insert(Arc::new(Partition::offline(id, name)));
+    }
+
+    /// The metadata says who leads a partition that this node has.
+    pub fn assign(&self, id: TopicIdPartition, assignment: Assignment) {
+        if let Some(lane) = self.find(id).as_ref().and_then(|partition| partition.lane()) {
+            lane.command(Command::Assign { partition: id, assignment });
+        }
+    }
+
+    /// The topic's configuration has changed.
+    pub fn configure(&self, id: TopicIdPartition, settings: PartitionSettings) {
+        if let Some(lane) = self.find(id).as_ref().and_then(|partition| partition.lane()) {
+            lane.command(Command::Configure { partition: id, settings });
+        }
+    }
+
+    /// This node no longer has the partition: who waits is answered, and its log is handed back when the lane is done with
+    /// it. `None` when there was none, or its directory is offline.
+    pub fn release(&self, id: TopicIdPartition) -> Completion<Option<Box<UnifiedLog>>> {
+        let (released, completion) = completion();
+        let removed = {
+            let _changing = self.changing.lock();
+            let partitions = self.partitions.load();
+            let removed = partitions.get(&id).cloned();
+            self.partitions.store(Arc::new(partitions.remove(&id)));
+            removed
+        };
+        match removed.as_ref().and_then(|partition| partition.lane()) {
+            Some(lane) => lane.command(Command::Release { partition: id, released }),
+            None => released.complete(None, &mut Wakes::default()),
+        }
+        if let Some(partition) = removed
+            && partition.status().state == PartitionState::Offline
+        {
+            partition.watchers().changed(&mut Wakes::default());
+        }
+        completion
+    }
+
+    /// A log directory went offline: its lanes answer so from here on. Called by whoever met the failure.
+    pub fn directory_failed(&self, log_dir: &LogDir) {
+        for directory in self.lanes.iter().filter(|directory| directory.log_dir.path() == log_dir.path()) {
+            directory.lanes.iter().for_each(|lane| lane.command(Command::DirectoryFailed));
+        }
+    }
+
+    /// The authorizer's rules have changed: fetches that wait look again at what they may.
+    pub fn authorization_changed(&self) {
+        let mut wakes = Wakes::default();
+        self.sessions.authorization_changed(&mut wakes);
+        let waiting: Vec<Arc<Marks>> = self.waiting.lock().marks.iter().filter_map(Weak::upgrade).collect();
+        waiting.iter().for_each(|marks| marks.mark_all(&mut wakes));
+    }
+
+    /// A fetch without a session is about to wait: [`Self::authorization_changed`] shall reach it.
+    pub fn watch_authorization(&self, marks: &Arc<Marks>) {
+        const SWEEP_LEAST: usize = 64;
+        let mut waiting = self.waiting.lock();
+        if waiting.marks.len() >= waiting.sweep_at {
+            waiting.marks.retain(|marks| marks.strong_count() > 0);
+            waiting.sweep_at = (waiting.marks.len() * 2).max(SWEEP_LEAST);
+        }
+        waiting.marks.push(Arc::downgrade(marks));
+    }
+
+    fn insert(&self, partition: Arc<Partition>) {
+        let _changing = self.changing.lock();
+        let partitions = self.partitions.load();
+        self.partitions.store(Arc::new(partitions.insert(partition.id(), partition)));
+    }
+
+    fn lane_for(&self, log_dir: &Arc<LogDir>, id: TopicIdPartition) -> Arc<Lane> {
+        let directory = self.lanes.iter().find(|directory| directory.log_dir.path() == log_dir.path());
+        let lanes = directory.map_or(&[][..], |directory| &directory.lanes);
+        assert!(!lanes.is_empty(), "no lane for {}", log_dir.path().display());
+        Arc::clone(&lanes[spread(id) % lanes.len()])
+    }
+}
+
+/// Neighbouring partitions of a topic on different lanes.
+fn spread(id: TopicIdPartition) -> usize {
+    let TopicId(uuid) = id.topic_id;
+    let start = uuid.as_bytes().iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    start.wrapping_add(usize::try_from(id.partition).unwrap_or(0))
+}

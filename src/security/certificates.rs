@@ -1,0 +1,116 @@
+//! Certificates that Schloss makes itself: quickstart's authority and what it signs, and those of tests.
+//!
+//! ECDSA P-256, which every Kafka client knows. Names are what clients check; nothing here talks to the outside.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+};
+use time::OffsetDateTime;
+
+use crate::model::secret::Secret;
+use crate::model::time::Wall;
+
+/// How long an authority is good for.
+pub const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long what it signs is good for: the most that Apple's platforms accept.
+pub const LEAF_LIFE: Duration = Duration::from_secs(825 * 86_400);
+/// Valid so long before it was made: the clocks of two machines differ.
+const SKEW: Duration = Duration::from_secs(3600);
+
+/// No certificate could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("can't make a certificate: {0}")]
+pub struct CertificateError(#[from] rcgen::Error);
+
+/// A certificate authority with its key.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+/// A certificate and its private key.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The certificate, then its authority's.
+    pub chain_pem: String,
+    /// PKCS#8.
+    pub key_pem: Secret,
+}
+
+impl Issued {
+    /// Key and chain in one text: what `ssl.keystore.location` of type PEM holds.
+    pub fn keystore_pem(&self) -> Secret {
+        Secret::new(format!("{}{}", self.key_pem.expose(), self.chain_pem))
+    }
+}
+
+impl Authority {
+    /// A new authority that signs end certificates only.
+    ///
+    /// # Errors
+    /// If the machine has no randomness.
+    pub fn new(common_name: &str, now: Wall) -> Result<Self, CertificateError> {
+        let mut params = parameters(common_name, now, AUTHORITY_LIFE);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Ok(Self(CertifiedIssuer::self_signed(params, key)?))
+    }
+
+    /// The authority's certificate: what clients trust.
+    pub fn certificate_pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// A certificate for a broker that is reached by these host names and addresses.
+    ///
+    /// # Errors
+    /// If a host name is not ASCII.
+    pub fn issue_server(&self, common_name: &str, hosts: &[&str], now: Wall) -> Result<Issued, CertificateError> {
+        let mut params = parameters(common_name, now, LEAF_LIFE);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        for host in hosts {
+            params.subject_alt_names.push(match host.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName((*host).try_into()?),
+            });
+        }
+        self.issue(params)
+    }
+
+    /// A certificate for a client, whose principal it is.
+    ///
+    /// # Errors
+    /// If the machine has no randomness.
+    pub fn issue_client(&self, common_name: &str, now: Wall) -> Result<Issued, CertificateError> {
+        let mut params = parameters(common_name, now, LEAF_LIFE);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
+    fn issue(&self, mut params: CertificateParams) -> Result<Issued, CertificateError> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.signed_by(&key, &self.0)?;
+        let chain_pem = format!("{}{}", certificate.pem(), self.certificate_pem());
+        Ok(Issued { chain_pem, key_pem: Secret::new(key.serialize_pem()) })
+    }
+}
+
+fn parameters(common_name: &str, now: Wall, life: Duration) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let now = OffsetDateTime::from_unix_timestamp(now.0 / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    params.not_before = now - SKEW;
+    params.not_after = now + life;
+    params
+}

@@ -1,0 +1,158 @@
+//! From the configuration's listeners to what the network opens: TLS, limits, who a certificate speaks for.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::tls::{ClientAuth, TlsFiles, TlsVersion};
+use crate::config::{BrokerConfig, ListenerConfig, Profile};
+use crate::handlers::Listener;
+use crate::model::principal::KafkaPrincipal;
+use crate::network::connection::FrameLimits;
+use crate::network::listener::{ListenerSpec, PrincipalOf};
+use crate::quota::connections::{BrokerLimits, ConnectionQuotas, ListenerLimits};
+use crate::security::principal::mapping::{MappingError, PrincipalMapping};
+use crate::security::principal::principal_of;
+use crate::security::tls::{self, TlsError, TlsSettings};
+
+/// Largest frame before a SASL login in profile *strict*.
+const STRICT_UNAUTHENTICATED_BYTES: usize = 64 * 1024;
+/// Largest frame from ANONYMOUS in profile *strict*, unless messages may be larger.
+const STRICT_ANONYMOUS_BYTES: usize = 16 * 1024 * 1024;
+
+/// A listener's security can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    #[error("listener {listener}: {source}")]
+    Tls { listener: String, source: TlsError },
+    #[error("listener {listener}: ssl.principal.mapping.rules: {source}")]
+    Mapping { listener: String, source: MappingError },
+}
+
+/// Every listener, ready to be bound.
+///
+/// # Errors
+/// Certificates, keys or rules that can't be used.
+pub fn specs(config: &BrokerConfig) -> Result<Vec<ListenerSpec>, ListenerError> {
+    config.listeners.iter().map(|listener| spec(config, listener)).collect()
+}
+
+fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec, ListenerError> {
+    let settings = &config.settings;
+    let (tls, principal_of) = match &listener.tls {
+        Some(files) => {
+            let (tls, principal_of) = tls_of(listener, files)?;
+            (Some(tls), principal_of)
+        }
+        None => {
+            let nobody: PrincipalOf = Arc::new(|_| KafkaPrincipal::anonymous());
+            (None, nobody)
+        }
+    };
+    Ok(ListenerSpec {
+        listener: Arc::new(Listener {
+            name: listener.name.clone(),
+            protocol: listener.protocol,
+            is_controller: listener.is_controller,
+            sasl_mechanisms: listener.sasl_mechanisms.iter().map(|m| m.as_str().into()).collect(),
+            max_reauth: Duration::ZERO,
+            failed_authentication_delay: millis(settings.connection_failed_authentication_delay_ms.into()),
+        }),
+        host: listener.host.clone(),
+        port: listener.port,
+        tls,
+        principal_of,
+        frame_limits: frame_limits(config, listener),
+        max_idle: match u64::try_from(settings.connections_max_idle_ms) {
+            Ok(ms) => Duration::from_millis(ms),
+            // -1: never.
+            Err(_) => Duration::MAX,
+        },
+        send_buffer_bytes: u32::try_from(settings.socket_send_buffer_bytes).ok(),
+        receive_buffer_bytes: u32::try_from(settings.socket_receive_buffer_bytes).ok(),
+        backlog: u32::try_from(settings.socket_listen_backlog_size).unwrap_or(50),
+        bound: OnceLock::new(),
+    })
+}
+
+fn tls_of(
+    listener: &ListenerConfig,
+    files: &TlsFiles,
+) -> Result<(Arc<ArcSwap<rustls::ServerConfig>>, PrincipalOf), ListenerError> {
+    let versions: Vec<tls::TlsVersion> = files
+        .versions
+        .iter()
+        .map(|version| match version {
+            TlsVersion::V1_2 => tls::TlsVersion::V1_2,
+            TlsVersion::V1_3 => tls::TlsVersion::V1_3,
+        })
+        .collect();
+    let settings = TlsSettings {
+        keystore: files.keystore.text.expose().as_bytes(),
+        truststore: files.truststore.as_ref().map(|pem| pem.text.expose().as_bytes()),
+        client_auth: match files.client_auth {
+            ClientAuth::None => tls::ClientAuth::None,
+            ClientAuth::Requested => tls::ClientAuth::Requested,
+            ClientAuth::Required => tls::ClientAuth::Required,
+        },
+        versions: &versions,
+        cipher_suites: &files.cipher_suites,
+    };
+    let name = || listener.name.to_string();
+    let config =
+        tls::server_config(&settings).map_err(|source| ListenerError::Tls { listener: name(), source })?;
+    let mapping = PrincipalMapping::parse(&files.principal_mapping_rules)
+        .map_err(|source| ListenerError::Mapping { listener: name(), source })?;
+    let of: PrincipalOf = Arc::new(move |chain| principal_of(chain, &mapping));
+    Ok((Arc::new(ArcSwap::new(config)), of))
+}
+
+fn frame_limits(config: &BrokerConfig, listener: &ListenerConfig) -> FrameLimits {
+    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+    let authenticated = size(config.settings.socket_request_max_bytes);
+    if config.profile == Profile::Strict {
+        let message = size(config.settings.message_max_bytes).saturating_add(STRICT_UNAUTHENTICATED_BYTES);
+        FrameLimits {
+            unauthenticated: STRICT_UNAUTHENTICATED_BYTES,
+            anonymous: STRICT_ANONYMOUS_BYTES.max(message),
+            authenticated,
+        }
+    } else {
+        FrameLimits {
+            unauthenticated: size(listener.sasl_server_max_receive_size),
+            anonymous: authenticated,
+            authenticated,
+        }
+    }
+}
+
+/// `max.connections` and its kin.
+pub fn connection_quotas(config: &BrokerConfig) -> ConnectionQuotas {
+    let settings = &config.settings;
+    let count = |limit: i32| usize::try_from(limit).unwrap_or(usize::MAX);
+    // Kafka's "no limit" is the largest number.
+    let rate = |limit: i32| u32::try_from(limit).ok().filter(|_| limit != i32::MAX);
+    let limits = BrokerLimits {
+        max_connections: count(settings.max_connections),
+        max_connections_per_ip: count(settings.max_connections_per_ip),
+        per_ip_overrides: config
+            .max_connections_per_ip_overrides
+            .iter()
+            .filter_map(|(address, limit)| Some((address.parse::<IpAddr>().ok()?, count(*limit))))
+            .collect(),
+        max_creation_rate: rate(settings.max_connection_creation_rate),
+        inter_broker_listener: Some(config.inter_broker_listener.clone()),
+    };
+    let listeners = config.listeners.iter().map(|listener| ListenerLimits {
+        name: listener.name.clone(),
+        max_connections: count(listener.max_connections),
+        max_creation_rate: rate(listener.max_connection_creation_rate),
+    });
+    ConnectionQuotas::new(limits, listeners)
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,50 @@
+//! The wire, field by field: scripts of requests and responses recorded on Apache Kafka 4.3.1 and replayed here.
+//!
+//! `tests/wire/record` records them anew and shows what changed.
+
+#[path = "../../src/protocol/codegen/mod.rs"]
+#[allow(dead_code, unused_imports, clippy::all, reason = "the generator is used for its notation")]
+mod codegen;
+mod dynamic;
+mod script;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
+
+use script::{Peer, Script};
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = support::repository().join("tests/wire/scripts");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no script was found");
+    match std::env::var("SCHLOSS_SCRIPT") {
+        Ok(only) => paths.into_iter().filter(|path| path.to_str().unwrap().contains(&only)).collect(),
+        Err(_) => paths,
+    }
+}
+
+#[test]
+fn schloss_answers_as_recorded() {
+    let mut failures = Vec::new();
+    for path in scripts() {
+        let script = Script::read(&path);
+        let peer = Peer::schloss(&script);
+        if let Err(difference) = script.replay(&peer) {
+            failures.push(format!("{}: {difference}\n{}", path.display(), peer.log()));
+        }
+    }
+    assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+#[ignore = "records on Apache Kafka; tests/wire/record runs it"]
+fn record() {
+    for path in scripts() {
+        let mut script = Script::read(&path);
+        let peer = Peer::kafka(&script);
+        script.record(&peer);
+        script.write(&path);
+    }
+}
