@@ -10,6 +10,8 @@
 //! waits for; a lane that has finished many things wakes each runtime once.
 
 pub mod access;
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod completion;
 pub mod delayed_produce;
 pub mod doorbell;

@@ -11,6 +11,8 @@ pub mod command;
 mod core;
 mod hosted;
 pub mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
