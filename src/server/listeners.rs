@@ -101,8 +101,7 @@ fn tls_of(
         cipher_suites: &files.cipher_suites,
     };
     let name = || listener.name.to_string();
-    let config =
-        tls::server_config(&settings).map_err(|source| ListenerError::Tls { listener: name(), source })?;
+    let config = tls::server_config(&settings).map_err(|source| ListenerError::Tls { listener: name(), source })?;
     let mapping = PrincipalMapping::parse(&files.principal_mapping_rules)
         .map_err(|source| ListenerError::Mapping { listener: name(), source })?;
     let of: PrincipalOf = Arc::new(move |chain| principal_of(chain, &mapping));

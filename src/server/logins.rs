@@ -46,8 +46,7 @@ fn listener_logins(
     let users = listener.jaas.get(SaslMechanism::Plain.name()).map(|credentials| credentials.users.as_slice());
     let plain = PlainUsers::new(users.unwrap_or_default().iter().map(|user| (user.name.as_str(), &user.password)))
         .map_err(|source| LoginsError::Plain { listener: name(), source })?;
-    let environment =
-        Environment { scram: Arc::clone(scram), accept_doubled_nonce: config.accepts_doubled_nonce };
+    let environment = Environment { scram: Arc::clone(scram), accept_doubled_nonce: config.accepts_doubled_nonce };
     ListenerLogins::new(mechanisms, Arc::new(plain), environment)
         .ok_or_else(|| LoginsError::Registry { listener: name() })
 }
