@@ -30,6 +30,9 @@ use crate::telemetry::once_per::OncePer;
 
 /// How long accept rests when the process has no descriptor left.
 const EXHAUSTED_REST: Duration = Duration::from_millis(100);
+/// The least backlog, whatever the key says: Kafka's fifty overflow under a crowd of connections, and whoever is dropped
+/// there, a good login too, is tried again by its own kernel only a second later. The system caps it.
+const LEAST_BACKLOG: u32 = 1024;
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
 const REMEMBERED_ADDRESSES: usize = 4096;
 
@@ -53,7 +56,7 @@ pub struct ListenerSpec {
     pub send_buffer_bytes: Option<u32>,
     /// `socket.receive.buffer.bytes`; none: the system's own.
     pub receive_buffer_bytes: Option<u32>,
-    /// `socket.listen.backlog.size`
+    /// `socket.listen.backlog.size`; never less than [`LEAST_BACKLOG`] is asked for.
     pub backlog: u32,
     /// Set when it is bound.
     pub bound: OnceLock<SocketAddr>,
@@ -136,7 +139,7 @@ impl ListenerSpec {
             socket.set_recv_buffer_size(bytes)?;
         }
         socket.bind(address)?;
-        socket.listen(self.backlog)
+        socket.listen(self.backlog.max(LEAST_BACKLOG))
     }
 
     /// As Kafka prints it: every address is `0.0.0.0`.

@@ -64,46 +64,15 @@ pub enum StartError {
 }
 
 impl Network {
-    /// Binds every listener, then serves them. Blocks while it binds.
+    /// Binds every listener. Blocks meanwhile. Whoever connects waits in the backlog until [`Bound::serve`].
     ///
     /// # Errors
-    /// A listener can't be bound (then none is served), or a thread can't be started.
-    pub fn start<S: Service>(specs: Vec<ListenerSpec>, service: &S, options: Options) -> Result<Self, StartError> {
+    /// A listener can't be bound; then none is.
+    pub fn bind(specs: Vec<ListenerSpec>) -> Result<Bound, StartError> {
         let specs: Vec<_> = specs.into_iter().map(Arc::new).collect();
-        let listeners = bind_all(&specs)?;
-        let bound: Vec<_> = specs.iter().filter_map(|spec| spec.bound_listener()).collect();
-        let facilities = Arc::new(Facilities::new(options.budget));
-        let _ = facilities.bound.set(bound.clone());
-        let slots = Slots::new(options.quotas);
-        let (stopping, stop) = watch::channel(None);
-        let (handles, receivers): (Vec<_>, Vec<_>) = (0..options.threads.max(1)).map(|_| processor::channel()).unzip();
-        let handles: Arc<[_]> = handles.into();
-        let mut acceptors: Vec<Vec<_>> = receivers.iter().map(|_| Vec::new()).collect();
-        let places = acceptors.len();
-        for (i, (spec, listener)) in specs.into_iter().zip(listeners).enumerate() {
-            let acceptor = Acceptor {
-                spec,
-                slots: Arc::clone(&slots),
-                processors: Arc::clone(&handles),
-                service: service.clone(),
-                stopping: stop.clone(),
-            };
-            if let Some(place) = acceptors.get_mut(i % places) {
-                place.push((acceptor, listener));
-            }
-        }
-        let mut network = Self { bound, slots, stopping, threads: Vec::new() };
-        for (i, (arrivals, acceptors)) in receivers.into_iter().zip(acceptors).enumerate() {
-            let (service, facilities, stop) = (service.clone(), Arc::clone(&facilities), stop.clone());
-            let thread = std::thread::Builder::new().name(format!("schloss-network-{i}"));
-            let run = move || {
-                if let Err(error) = processor::run(service, facilities, arrivals, acceptors, stop) {
-                    tracing::error!(target: "schloss.network", "network thread: {error}");
-                }
-            };
-            network.threads.push(thread.spawn(run)?);
-        }
-        Ok(network)
+        let sockets = bind_all(&specs)?;
+        let bound = specs.iter().filter_map(|spec| spec.bound_listener()).collect();
+        Ok(Bound { specs, sockets, bound })
     }
 
     /// The listeners, in the order they were asked for.
@@ -122,6 +91,61 @@ impl Network {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+/// Listeners that are bound and not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    specs: Vec<Arc<ListenerSpec>>,
+    sockets: Vec<std::net::TcpListener>,
+    bound: Vec<BoundListener>,
+}
+
+impl Bound {
+    /// The listeners, in the order they were asked for.
+    pub fn listeners(&self) -> &[BoundListener] {
+        &self.bound
+    }
+
+    /// Starts the threads that accept and serve.
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    pub fn serve<S: Service>(self, service: &S, options: Options) -> Result<Network, StartError> {
+        let Self { specs, sockets, bound } = self;
+        let facilities = Arc::new(Facilities::new(options.budget));
+        let _ = facilities.bound.set(bound.clone());
+        let slots = Slots::new(options.quotas);
+        let (stopping, stop) = watch::channel(None);
+        let (handles, receivers): (Vec<_>, Vec<_>) = (0..options.threads.max(1)).map(|_| processor::channel()).unzip();
+        let handles: Arc<[_]> = handles.into();
+        let mut acceptors: Vec<Vec<_>> = receivers.iter().map(|_| Vec::new()).collect();
+        let places = acceptors.len();
+        for (i, (spec, listener)) in specs.into_iter().zip(sockets).enumerate() {
+            let acceptor = Acceptor {
+                spec,
+                slots: Arc::clone(&slots),
+                processors: Arc::clone(&handles),
+                service: service.clone(),
+                stopping: stop.clone(),
+            };
+            if let Some(place) = acceptors.get_mut(i % places) {
+                place.push((acceptor, listener));
+            }
+        }
+        let mut network = Network { bound, slots, stopping, threads: Vec::new() };
+        for (i, (arrivals, acceptors)) in receivers.into_iter().zip(acceptors).enumerate() {
+            let (service, facilities, stop) = (service.clone(), Arc::clone(&facilities), stop.clone());
+            let thread = std::thread::Builder::new().name(format!("schloss-network-{i}"));
+            let run = move || {
+                if let Err(error) = processor::run(service, facilities, arrivals, acceptors, stop) {
+                    tracing::error!(target: "schloss.network", "network thread: {error}");
+                }
+            };
+            network.threads.push(thread.spawn(run)?);
+        }
+        Ok(network)
     }
 }
 

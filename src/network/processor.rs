@@ -27,6 +27,7 @@ use crate::network::session::{Ended, Session};
 use crate::network::spoken::Spoken;
 use crate::network::transport::Transport;
 use crate::quota::memory::Budget;
+use crate::replica::doorbell::Doorbell;
 use crate::security::authorizer::host::java_host_text;
 use crate::telemetry::once_per::OncePer;
 
@@ -134,6 +135,8 @@ pub fn run<S: Service>(
     let runtime = builder.build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let processor = Rc::new(Processor::new(service, facilities));
+        // Lanes wake this thread once a drain, through it.
+        tokio::task::spawn_local(Doorbell::install().serve());
         for (acceptor, listener) in acceptors {
             let listener = TcpListener::from_std(listener)?;
             tokio::task::spawn_local(acceptor.run(listener));

@@ -3,6 +3,7 @@
 mod deadlines;
 mod door;
 mod exhaustion;
+mod files;
 mod house;
 mod lines;
 mod order;

@@ -69,6 +69,11 @@ impl Authority {
         self.0.as_ref().pem()
     }
 
+    /// The authority's private key, PKCS#8: what issues further certificates.
+    pub fn key_pem(&self) -> Secret {
+        Secret::new(self.0.key().serialize_pem())
+    }
+
     /// A certificate for a broker that is reached by these host names and addresses.
     ///
     /// # Errors

@@ -3,12 +3,18 @@
 //! Everything meets here and nothing is decided here: what can be decided without the outside world stands on a lower
 //! floor. Must never know the command line.
 
+pub mod broker;
 pub mod clock;
 pub mod controller;
 pub mod files;
 pub mod format;
+pub mod lanes;
+pub mod lifecycle;
 pub mod listeners;
 pub mod logins;
+pub mod machine;
 pub mod metadata_log;
 pub mod node_state;
+pub mod publisher;
+pub mod tasks;
 pub mod topic_configs;

@@ -27,6 +27,7 @@ use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Clock;
 use crate::protocol::api::ListenerType;
 use crate::protocol::header::RequestHeader;
+use crate::replica::manager::ReplicaManager;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, admit};
 use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
 use crate::security::verifier::Logins;
@@ -62,6 +63,7 @@ pub struct Broker {
     pub settings: Settings,
     pub image: ImageHandle,
     pub authorizer: Arc<dyn Authorizer>,
+    pub replicas: Arc<ReplicaManager>,
     pub controller: Arc<dyn ControllerClient>,
     /// The broker's file, overrides and defaults: what DescribeConfigs answers from.
     pub config: Arc<BrokerConfig>,

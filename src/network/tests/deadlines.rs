@@ -31,7 +31,7 @@ pub(super) fn with_client<F: Future<Output = ()>>(protocol: SecurityProtocol, cl
         let facilities = Facilities::new(Budget::new(1 << 20));
         let secure = BoundListener {
             name: ListenerName::new("SECURE"),
-            protocol: SecurityProtocol::SaslSsl,
+            protocol: SaslSsl,
             address: "127.0.0.1:9093".parse().unwrap(),
         };
         facilities.bound.set(vec![secure]).unwrap();

@@ -17,6 +17,7 @@ use rustls::ServerConfig;
 use crate::handlers::connection::Identity;
 use crate::handlers::reply::LaterReply;
 use crate::handlers::{AuthState, CloseReason, Connection, Listener, Order, Reply, Response};
+use crate::log::segment::FileRange;
 use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
@@ -44,12 +45,14 @@ pub(super) struct House {
     pub(super) gate: Arc<AtomicBool>,
     /// How long the answer to Metadata asks that nothing be read.
     pub(super) mute: Option<Duration>,
+    /// ListOffsets is answered with these, `|` between them, `<` before and `>` behind.
+    pub(super) ranges: Vec<FileRange>,
 }
 
 impl House {
     pub(super) fn new() -> Self {
         let epoch = tokio::time::Instant::now();
-        Self { epoch, seen: Arc::default(), gate: Arc::new(AtomicBool::new(true)), mute: None }
+        Self { epoch, seen: Arc::default(), gate: Arc::new(AtomicBool::new(true)), mute: None, ranges: Vec::new() }
     }
 
     pub(super) fn closed() -> Self {
@@ -64,6 +67,17 @@ impl House {
 
     fn answer(&self, correlation_id: i32, body: &[u8]) -> Response {
         Response { bytes: frame_of(correlation_id, body), files: Vec::new(), mute: None }
+    }
+
+    fn answer_from_files(&self, correlation_id: i32) -> Response {
+        let separators = "|".repeat(self.ranges.len().saturating_sub(1));
+        let body = format!("<{separators}>");
+        let from_files: u32 = self.ranges.iter().map(|range| range.len).sum();
+        let mut bytes = BytesMut::from(&frame_of(correlation_id, body.as_bytes())[..]);
+        let length = u32::try_from(bytes.len() - 4).unwrap() + from_files;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        let files = self.ranges.iter().cloned().enumerate().map(|(i, range)| (9 + i, range)).collect();
+        Response { bytes: bytes.freeze(), files, mute: None }
     }
 
     fn later(&self, correlation_id: i32, body: Bytes) -> Reply {
@@ -97,7 +111,7 @@ impl Service for House {
 
     fn order(&self, _: &Connection, key: ApiKey) -> Order {
         match key {
-            ApiKey::Metadata | ApiKey::Fetch | ApiKey::Produce => Order::Overlaps,
+            ApiKey::Metadata | ApiKey::Fetch | ApiKey::ListOffsets | ApiKey::Produce => Order::Overlaps,
             _ => Order::Barrier,
         }
     }
@@ -122,6 +136,7 @@ impl Service for House {
                 let principal = connection.principal().unwrap().to_string();
                 Reply::Now(self.answer(id, principal.as_bytes()))
             }
+            ApiKey::ListOffsets => Reply::Now(self.answer_from_files(id)),
             ApiKey::Produce => Reply::None,
             ApiKey::Fetch | ApiKey::Heartbeat => self.later(id, body),
             key => Reply::Close(CloseReason::UnknownApi { key }),
@@ -163,7 +178,7 @@ pub(super) fn spec(name: &str, protocol: SecurityProtocol, tls: Option<ServerCon
         max_idle: Duration::from_secs(600),
         send_buffer_bytes: None,
         receive_buffer_bytes: None,
-        backlog: 1024,
+        backlog: 50,
         bound: std::sync::OnceLock::new(),
     }
 }

@@ -29,14 +29,14 @@ fn configs_of(versions: &[&'static rustls::SupportedProtocolVersion]) -> (Server
 }
 
 /// A client whose ciphertext leaves in pieces.
-struct TlsClient {
+pub(super) struct TlsClient {
     tls: ClientConnection,
     socket: Client,
     piece: usize,
 }
 
 impl TlsClient {
-    fn connect(address: SocketAddr, config: ClientConfig, piece: usize) -> Self {
+    pub(super) fn connect(address: SocketAddr, config: ClientConfig, piece: usize) -> Self {
         let tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
         let socket = Client::connect(address);
         socket.0.set_nodelay(true).unwrap();
@@ -65,7 +65,7 @@ impl TlsClient {
         count
     }
 
-    fn send(&mut self, mut plain: &[u8]) {
+    pub(super) fn send(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
             let count = self.tls.writer().write(plain).unwrap();
             plain = &plain[count..];
@@ -73,7 +73,7 @@ impl TlsClient {
         }
     }
 
-    fn answer(&mut self) -> (i32, Vec<u8>) {
+    pub(super) fn answer(&mut self) -> (i32, Vec<u8>) {
         let length = usize::try_from(u32::from_be_bytes(self.exact(4).try_into().unwrap())).unwrap();
         let frame = self.exact(length);
         (i32::from_be_bytes(frame[..4].try_into().unwrap()), frame[4..].to_vec())
