@@ -17,11 +17,15 @@ use crate::log::log_dir::LogDir;
 use crate::log::storage::{Disk, FaultyDisk};
 use crate::log::unified_log::{OpenLog, UnifiedLog};
 use crate::model::broker::BrokerId;
+use crate::model::listener::ListenerName;
+use crate::model::principal::KafkaPrincipal;
 use crate::model::time::{Clock, Mono, Wall};
 use crate::model::topic::{TopicId, TopicIdPartition, TopicPartition};
 use crate::model::uuid::Uuid;
 use crate::protocol::record_batch::{BatchBuilder, batches};
-use crate::security::authorizer::permit::{Permit, Reason, Resource};
+use crate::security::authorizer::Requester;
+use crate::security::authorizer::open::OpenAuthorizer;
+use crate::security::authorizer::permit::{Operation, Permit, Resource, admit_one};
 
 use super::ReplicaManager;
 use super::delayed_produce::{PartitionOutcome, ProduceWait};
@@ -190,8 +194,12 @@ impl Drop for Bench {
     }
 }
 
-pub(crate) fn permit<O: crate::security::authorizer::permit::Operation>(id: TopicIdPartition) -> Permit<O> {
-    Permit::internal(Reason::Test, Resource::Topic { id: id.topic_id.0, name: "t".into() })
+/// A client's permit, from an authorizer that allows everything.
+pub(crate) fn permit<O: Operation>(id: TopicIdPartition) -> Permit<O> {
+    let (principal, listener) = (KafkaPrincipal::user("alice"), ListenerName::new("PLAINTEXT"));
+    let who = Requester { principal: &principal, host: "127.0.0.1", listener: &listener, request: "Test" };
+    let resource = Resource::Topic { id: id.topic_id.0, name: "t".into() };
+    admit_one(&OpenAuthorizer, &who, 1, resource).into_ready().unwrap().unwrap()
 }
 
 pub(crate) fn assignment(leader: i32, leader_epoch: i32, replicas: &[i32], isr: &[i32]) -> Assignment {
