@@ -199,3 +199,57 @@ fn no_kafka_crate_is_in_the_product() {
         assert!(!line.contains("kafka"), "{line} is in the product");
     }
 }
+
+/// The reference page is the table of keys, nothing else. `SCHLOSS_UPDATE_DOCS=1` writes it anew.
+#[test]
+fn every_key_is_documented() {
+    use schloss::config::keys::{self, Default, Key, Status};
+
+    fn section(title: &str, about: &str, table: &[Key]) -> String {
+        let mut page = format!(
+            "\n## {title}\n\n{about}\n\n| key | type | default | valid | here | |\n|---|---|---|---|---|---|\n"
+        );
+        for key in table {
+            assert!(!key.doc.is_empty(), "{} says nothing", key.name);
+            let default = match key.default {
+                Default::Text("") => "(empty)".to_owned(),
+                Default::Text(text) => format!("`{text}`"),
+                Default::Null => "null".to_owned(),
+                Default::Required => "required".to_owned(),
+            };
+            let status = match key.status {
+                Status::Used => "used",
+                Status::Quiet => "no effect",
+                Status::Refused => "refused unless default",
+            };
+            let valid = key.valid.to_string().replace('|', "\\|");
+            let (name, kind, doc) = (key.name, key.kind.name(), key.doc.replace('|', "\\|"));
+            page += &format!("| `{name}` | {kind} | {default} | {valid} | {status} | {doc} |\n");
+        }
+        page
+    }
+
+    let page = format!(
+        "# Configuration keys\n\nEvery key that Apache Kafka 4.3.1 knows, those of its earlier years, and our own. *used*: it \
+         does here what it does in Kafka; *no effect*: accepted, and nothing depends on it yet; *refused unless default*: it \
+         would promise something that is not built. This page is made from the table in `src/config/keys/table.rs`.\n{}{}{}{}",
+        section("Brokers and controllers", "In server.properties.", keys::BROKER),
+        section("Topics", "With `kafka-topics --config`; over the broker's key of the same meaning.", keys::TOPIC),
+        section("Schloss", "Keys of the built-in authorizer, and our own.", keys::SCHLOSS),
+        section(
+            "Earlier years",
+            "Keys that Kafka had once: accepted, explained, translated where that makes sense.",
+            keys::LEGACY
+        ),
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/configuration.md");
+    if std::env::var_os("SCHLOSS_UPDATE_DOCS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/reference/configuration.md is not the table; run this test with SCHLOSS_UPDATE_DOCS=1"
+    );
+}
