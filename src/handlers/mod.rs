@@ -14,11 +14,17 @@ use futures_util::future::LocalBoxFuture;
 use crate::protocol::api::ApiKey;
 use crate::protocol::wire::DecodeError;
 
+mod alter_user_scram_credentials;
 mod api_versions;
 pub mod connection;
 pub mod context;
+mod create_acls;
+mod create_topics;
+mod delete_acls;
+mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
+mod describe_configs;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod metadata;
@@ -73,9 +79,15 @@ const TABLE: &[Spec] = &[
     metadata::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
+    create_topics::SPEC,
+    delete_topics::SPEC,
     describe_acls::SPEC,
+    create_acls::SPEC,
+    delete_acls::SPEC,
+    describe_configs::SPEC,
     sasl_authenticate::SPEC,
     describe_user_scram_credentials::SPEC,
+    alter_user_scram_credentials::SPEC,
     describe_cluster::SPEC,
     describe_topic_partitions::SPEC,
 ];

@@ -4,6 +4,7 @@
 //! together with the authorizer's answer.
 
 mod cluster;
+mod configs;
 mod topics;
 
 use std::rc::Rc;

@@ -198,6 +198,16 @@ impl RequestContext<'_> {
         }
     }
 
+    /// A topic for somebody who may Delete on the cluster, and so may know of every one.
+    pub fn topic_for(&self, _proof: &Permit<op::Delete>, named: TopicRef<'_>) -> Option<TopicView> {
+        let image = self.broker.image.load_full();
+        let topic = match named {
+            TopicRef::Name(name) => image.topics.by_name(name),
+            TopicRef::Id(id) => image.topics.by_id(id),
+        };
+        topic.cloned().map(|topic| TopicView { topic, image })
+    }
+
     /// Is there a topic of this name? For the broker's own decisions, never for an answer.
     pub fn topic_exists(&self, name: &str) -> bool {
         self.broker.image.load().topics.id(name).is_some()
