@@ -142,8 +142,7 @@ pub(super) fn wait(broker: RunningBroker) -> ExitCode {
         return ExitCode::from(exit::FAILURE);
     };
     let cause = runtime.block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             return Some("signals can't be waited for".to_owned());
         };

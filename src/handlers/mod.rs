@@ -15,13 +15,19 @@ use crate::protocol::api::ApiKey;
 use crate::protocol::wire::DecodeError;
 
 mod api_versions;
+mod asker;
 pub mod connection;
 pub mod context;
 mod describe_acls;
 mod describe_cluster;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
+mod fetch;
+mod init_producer_id;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
 pub mod reply;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
@@ -70,9 +76,14 @@ pub fn table() -> &'static [Spec] {
 }
 
 const TABLE: &[Spec] = &[
+    produce::SPEC,
+    fetch::SPEC,
+    list_offsets::SPEC,
     metadata::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
+    init_producer_id::SPEC,
+    offset_for_leader_epoch::SPEC,
     describe_acls::SPEC,
     sasl_authenticate::SPEC,
     describe_user_scram_credentials::SPEC,

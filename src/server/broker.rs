@@ -27,7 +27,7 @@ use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse};
-use crate::handlers::context::ControllerClient;
+use crate::handlers::context::{ControllerClient, ProducerIds};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
 use crate::log::manager::{LoadError, LogManager, Placement, StartError as LogDirsError, StartLogDirs};
@@ -45,9 +45,9 @@ use crate::quota::memory::{Budget, default_budget_bytes};
 use crate::replica::doorbell::Doorbell;
 use crate::replica::lane::LaneSettings;
 use crate::replica::manager::ReplicaManager;
+use crate::security::authorizer::Authorizer;
 use crate::security::authorizer::native::{self, NativeAuthorizer};
 use crate::security::authorizer::open::OpenAuthorizer;
-use crate::security::authorizer::Authorizer;
 use crate::security::credentials::ScramCredentials;
 
 /// How long a stop waits for partitions to be moved away.
@@ -219,12 +219,8 @@ impl Parts {
         let lane_settings = LaneSettings { node_id: config.node_id, strict: config.profile == Profile::Strict };
         let lanes = Lanes::start(logs.dirs(), machine::cores(), &lane_settings, &clock)?;
         let slots = usize::try_from(config.settings.max_incremental_fetch_session_cache_slots).unwrap_or(0);
-        let replicas = Arc::new(ReplicaManager::new(
-            config.node_id,
-            lanes.directories().to_vec(),
-            slots,
-            Arc::clone(&clock),
-        ));
+        let replicas =
+            Arc::new(ReplicaManager::new(config.node_id, lanes.directories().to_vec(), slots, Arc::clone(&clock)));
         // Set once, here.
         let _ = replicas_of.set(Arc::downgrade(&replicas));
         load_logs(&config, &logs, &replicas, &controller.committed().load_full(), &*clock, &mut random)?;
@@ -316,6 +312,7 @@ impl Parts {
             config: Arc::clone(&self.config),
             logins: Arc::clone(&self.logins),
             replicas: Arc::clone(&self.replicas),
+            producer_ids: ProducerIds::default(),
             clock: Arc::clone(&self.clock),
         });
         let bound = Network::bind(std::mem::take(&mut self.specs))?;
@@ -414,11 +411,7 @@ fn format_if_new(
         }
     }
     if let (Some(cluster), Some(dir)) = (state.last_cluster_id()?, config.log_dirs.first()) {
-        return Err(StartError::LostDisk {
-            dir: dir.clone(),
-            cluster,
-            stamp: config.state_dir.join("stamp"),
-        });
+        return Err(StartError::LostDisk { dir: dir.clone(), cluster, stamp: config.state_dir.join("stamp") });
     }
     for dir in &config.log_dirs {
         super::files::create_dir(dir)?;
@@ -535,11 +528,7 @@ fn load_logs(
                 let placed = partition.directory(node).filter(|id| !directory_id::is_reserved(*id));
                 placed.is_none_or(|placed| dir.id().is_none_or(|id| id == placed))
             });
-            if here {
-                Placement::Here(settings_of(topic_partition.topic.as_str()).log)
-            } else {
-                Placement::Stray
-            }
+            if here { Placement::Here(settings_of(topic_partition.topic.as_str()).log) } else { Placement::Stray }
         },
         usize::try_from(config.settings.num_recovery_threads_per_data_dir).unwrap_or(1),
         clock.wall(),

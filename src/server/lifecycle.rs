@@ -94,9 +94,8 @@ impl Lifecycle {
 
     /// Sends heartbeats for ever.
     pub async fn run(&self) {
-        let interval = Duration::from_millis(
-            u64::try_from(self.config.settings.broker_heartbeat_interval_ms).unwrap_or(0).max(1),
-        );
+        let interval =
+            Duration::from_millis(u64::try_from(self.config.settings.broker_heartbeat_interval_ms).unwrap_or(0).max(1));
         let mut directories = self.offline_directories.clone();
         loop {
             let failed = tokio::time::timeout(interval, directories.changed());

@@ -111,9 +111,7 @@ pub fn subscriber(
                     mechanism: key.mechanism,
                     credential: credential.clone(),
                 },
-                Change::Removed => {
-                    ScramChange::Remove { user: Arc::clone(&key.user), mechanism: key.mechanism }
-                }
+                Change::Removed => ScramChange::Remove { user: Arc::clone(&key.user), mechanism: key.mechanism },
             })
             .collect();
         if !credentials.is_empty() {

@@ -156,8 +156,12 @@ fn properties_text(path: &Path) -> String {
 pub(super) fn password_from(random: &[u8; 64]) -> Secret {
     const ALPHABET: &[u8; 25] = b"abcdefghijkmnpqrstuvwxyz2";
     // Bytes from 250 on would prefer the first letters.
-    let letters: Vec<u8> =
-        random.iter().filter(|b| **b < 250).take(25).filter_map(|b| ALPHABET.get(usize::from(b % 25)).copied()).collect();
+    let letters: Vec<u8> = random
+        .iter()
+        .filter(|b| **b < 250)
+        .take(25)
+        .filter_map(|b| ALPHABET.get(usize::from(b % 25)).copied())
+        .collect();
     let groups: Vec<String> = letters.chunks(5).map(|group| String::from_utf8_lossy(group).into_owned()).collect();
     Secret::new(groups.join("-"))
 }

@@ -49,7 +49,8 @@ pub(super) fn run(arguments: &Arguments, env: BTreeMap<String, String>) -> ExitC
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let start = clock.mono();
     // The lines that matter to whoever sits here are printed; the log stays with what may go wrong.
-    let filter = env.get("RUST_LOG").cloned().unwrap_or_else(|| "warn,kafka.authorizer.logger=info,schloss.network=info".into());
+    let filter =
+        env.get("RUST_LOG").cloned().unwrap_or_else(|| "warn,kafka.authorizer.logger=info,schloss.network=info".into());
     if let Err(error) = install(Output::Stderr, Some(&filter), Arc::clone(&clock)) {
         complain(&format!("error: the log can't be set up: {error}"));
         return ExitCode::from(exit::FAILURE);
