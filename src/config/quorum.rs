@@ -8,6 +8,9 @@ use super::written::{Written, WrittenKeys};
 /// Checks roles, node id, controller listeners and voters. False if the roles are not built, so that nothing said about
 /// the listeners would help.
 pub(super) fn check(values: &Values, written: &WrittenKeys, out: &mut Diagnostics) -> bool {
+    if is_alone(values, written) {
+        return true;
+    }
     let at = |key: &str| written.get(key).map(Written::value_place);
     let mut refuse = |code: Code, key: &str, text: String| {
         out.push(Diagnostic::error(code).arg(text).at_maybe(at(key)));
@@ -50,4 +53,15 @@ pub(super) fn check(values: &Values, written: &WrittenKeys, out: &mut Diagnostic
         refuse(Code::P0303, "controller.quorum.voters", text);
     }
     true
+}
+
+/// A file written for Schloss (it names a profile) may leave the controllers out: both roles are this process, a quorum of
+/// one that needs no socket. Kafka refuses such a file.
+fn is_alone(values: &Values, written: &WrittenKeys) -> bool {
+    const CONTROLLERS: [&str; 3] =
+        ["controller.listener.names", "controller.quorum.voters", "controller.quorum.bootstrap.servers"];
+    written.get("schloss.profile").is_some()
+        && values.list("process.roles").len() == 2
+        && values.is_set("node.id")
+        && CONTROLLERS.iter().all(|key| written.get(key).is_none())
 }

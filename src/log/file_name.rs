@@ -54,11 +54,12 @@ pub enum PartitionDir {
     Future(TopicPartition),
 }
 
+type Make = fn(TopicPartition) -> PartitionDir;
+
 impl PartitionDir {
     /// Reads a directory's name; `None` where it is not a partition's.
     pub fn parse(name: &str) -> Option<Self> {
-        let kinds: [(&str, fn(TopicPartition) -> Self); 3] =
-            [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
+        let kinds: [(&str, Make); 3] = [("-delete", Self::Delete), ("-stray", Self::Stray), ("-future", Self::Future)];
         for (suffix, make) in kinds {
             if let Some(rest) = name.strip_suffix(suffix)
                 && let Some((partition, unique)) = rest.rsplit_once('.')

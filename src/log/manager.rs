@@ -120,8 +120,8 @@ pub struct CreateLog {
 #[derive(Debug)]
 struct Dir {
     log_dir: Arc<LogDir>,
-    /// Held until the manager is dropped.
-    lock: Option<Box<dyn DiskLock>>,
+    /// Held until the manager stops or is dropped.
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
     /// The broker epoch in the mark of a clean stop; `None` without a mark.
     clean: Option<i64>,
 }
@@ -323,7 +323,7 @@ impl LogManager {
 
     /// The end of a clean stop, after every lane has closed its logs: checkpoints, the mark, no lock file. A directory with
     /// a log that was not closed, or that failed, gets no mark, so that its next start recovers.
-    pub fn stop(self, broker_epoch: i64) {
+    pub fn stop(&self, broker_epoch: i64) {
         self.checkpoint_high_watermarks();
         self.checkpoint_recovery_points();
         self.checkpoint_log_starts();
@@ -338,12 +338,12 @@ impl LogManager {
                 dir.log_dir.fail("write the mark of a clean stop", &error);
             }
         }
-        for dir in self.dirs.into_iter().chain(self.metadata_dir) {
+        for dir in self.dirs.iter().chain(&self.metadata_dir) {
+            let lock = dir.lock.lock().take();
             // Removed while it is still held: nobody else can have taken it.
-            if dir.log_dir.is_online() {
+            if lock.is_some() && dir.log_dir.is_online() {
                 let _ = self.disk.remove_file_if_there(&dir.log_dir.path().join(LOCK_FILE));
             }
-            drop(dir.lock);
         }
     }
 
@@ -400,7 +400,7 @@ fn claim(start: &mut StartLogDirs<'_>, path: &Path) -> Result<Claimed, StartErro
     let offline = |error: &io::Error| {
         let log_dir = Arc::new(LogDir::new(path, None, start.listener.clone()));
         let error = log_dir.fail("start", error);
-        (Dir { log_dir, lock: None, clean: None }, error)
+        (Dir { log_dir, lock: Mutex::default(), clean: None }, error)
     };
     let lock = match disk.create_dir(path).and_then(|()| disk.lock(&path.join(LOCK_FILE))) {
         Ok(lock) => lock,
@@ -430,5 +430,5 @@ fn claim(start: &mut StartLogDirs<'_>, path: &Path) -> Result<Claimed, StartErro
         Err(error) => return Ok(Err(offline(&error))),
     };
     let log_dir = Arc::new(LogDir::new(path, meta.directory_id, start.listener.clone()));
-    Ok(Ok((Dir { log_dir, lock: Some(lock), clean }, meta)))
+    Ok(Ok((Dir { log_dir, lock: Mutex::new(Some(lock)), clean }, meta)))
 }

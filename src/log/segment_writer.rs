@@ -45,6 +45,13 @@ pub struct RollRequest {
     pub last_offset: i64,
 }
 
+/// What is about to be written before it, in the same call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pending {
+    pub bytes: u64,
+    pub first_timestamp: Option<i64>,
+}
+
 impl SegmentWriter {
     /// Takes over a segment whose first `size` bytes are batches.
     ///
@@ -84,10 +91,10 @@ impl SegmentWriter {
         self.newest
     }
 
-    /// Must the log go on in a new segment before this is appended? `pending` bytes are about to be.
-    pub fn should_roll(&self, request: &RollRequest, pending: u64, config: &LogConfig) -> bool {
-        let size = self.size + pending;
-        let waited = match self.first_timestamp {
+    /// Must the log go on in a new segment before this is appended?
+    pub fn should_roll(&self, request: &RollRequest, pending: &Pending, config: &LogConfig) -> bool {
+        let size = self.size + pending.bytes;
+        let waited = match self.first_timestamp.or(pending.first_timestamp) {
             Some(first) if first >= 0 => request.max_timestamp.saturating_sub(first),
             _ => request.now.0.saturating_sub(self.created.0),
         };

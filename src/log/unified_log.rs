@@ -26,6 +26,7 @@ use super::view::{Ends, LogView, OffsetPosition, Published};
 
 mod append;
 mod flush;
+mod leftovers;
 mod loader;
 mod recovery;
 #[cfg(test)]
@@ -64,6 +65,8 @@ pub struct UnifiedLog {
     doomed: Vec<(Option<Mono>, PathBuf)>,
     jitter_seed: u64,
     recovery: RecoveryReport,
+    group: append::Group,
+    results: Vec<Result<AppendInfo, AppendError>>,
 }
 
 impl UnifiedLog {

@@ -12,22 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-/// `ssl.client.auth`
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ClientAuth {
-    #[default]
-    None,
-    /// A certificate is asked for and checked; without one the client is ANONYMOUS.
-    Requested,
-    Required,
-}
-
-/// A member of `ssl.enabled.protocols`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TlsVersion {
-    V1_2,
-    V1_3,
-}
+pub use crate::config::tls::{ClientAuth, TlsVersion};
+use crate::config::tls::{Pem, TlsFiles};
 
 /// What a listener is configured with.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +26,19 @@ pub struct TlsSettings<'a> {
     pub versions: &'a [TlsVersion],
     /// IANA names; empty for all there are.
     pub cipher_suites: &'a [String],
+}
+
+impl<'a> From<&'a TlsFiles> for TlsSettings<'a> {
+    fn from(files: &'a TlsFiles) -> Self {
+        let bytes = |pem: &'a Pem| pem.text.expose().as_bytes();
+        Self {
+            keystore: bytes(&files.keystore),
+            truststore: files.truststore.as_ref().map(bytes),
+            client_auth: files.client_auth,
+            versions: &files.versions,
+            cipher_suites: &files.cipher_suites,
+        }
+    }
 }
 
 /// Why these settings make no TLS. Never holds key material.

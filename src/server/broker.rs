@@ -494,16 +494,8 @@ fn authorizer(config: &BrokerConfig) -> (Option<Arc<NativeAuthorizer>>, Arc<dyn 
     match config.authorization.kind {
         AuthorizerKind::None => (None, Arc::new(OpenAuthorizer)),
         AuthorizerKind::Native => {
-            let native = Arc::new(NativeAuthorizer::new(native::Settings {
-                super_users: config.authorization.super_users.iter().cloned().collect(),
-                super_user_listeners: config
-                    .authorization
-                    .super_user_listeners
-                    .as_ref()
-                    .map(|listeners| listeners.iter().cloned().collect()),
-                allow_everyone_if_no_acl_found: config.authorization.allow_everyone_if_no_acl_found,
-                strict: config.profile == Profile::Strict,
-            }));
+            let settings = native::Settings::new(&config.authorization, config.profile);
+            let native = Arc::new(NativeAuthorizer::new(settings));
             (Some(Arc::clone(&native)), native)
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::tls::{ClientAuth, TlsFiles, TlsVersion};
+use crate::config::tls::TlsFiles;
 use crate::config::{BrokerConfig, ListenerConfig, Profile};
 use crate::handlers::Listener;
 use crate::model::principal::KafkaPrincipal;
@@ -70,38 +70,25 @@ fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec
             // -1: never.
             Err(_) => Duration::MAX,
         },
-        send_buffer_bytes: u32::try_from(settings.socket_send_buffer_bytes).ok(),
-        receive_buffer_bytes: u32::try_from(settings.socket_receive_buffer_bytes).ok(),
+        send_buffer_bytes: buffer(config, "socket.send.buffer.bytes", settings.socket_send_buffer_bytes),
+        receive_buffer_bytes: buffer(config, "socket.receive.buffer.bytes", settings.socket_receive_buffer_bytes),
         backlog: u32::try_from(settings.socket_listen_backlog_size).unwrap_or(50),
         bound: OnceLock::new(),
     })
+}
+
+/// A buffer size that the operator wrote. Kafka's default would switch off the system's own tuning.
+fn buffer(config: &BrokerConfig, key: &str, bytes: i32) -> Option<u32> {
+    if config.values().is_set(key) { u32::try_from(bytes).ok() } else { None }
 }
 
 fn tls_of(
     listener: &ListenerConfig,
     files: &TlsFiles,
 ) -> Result<(Arc<ArcSwap<rustls::ServerConfig>>, PrincipalOf), ListenerError> {
-    let versions: Vec<tls::TlsVersion> = files
-        .versions
-        .iter()
-        .map(|version| match version {
-            TlsVersion::V1_2 => tls::TlsVersion::V1_2,
-            TlsVersion::V1_3 => tls::TlsVersion::V1_3,
-        })
-        .collect();
-    let settings = TlsSettings {
-        keystore: files.keystore.text.expose().as_bytes(),
-        truststore: files.truststore.as_ref().map(|pem| pem.text.expose().as_bytes()),
-        client_auth: match files.client_auth {
-            ClientAuth::None => tls::ClientAuth::None,
-            ClientAuth::Requested => tls::ClientAuth::Requested,
-            ClientAuth::Required => tls::ClientAuth::Required,
-        },
-        versions: &versions,
-        cipher_suites: &files.cipher_suites,
-    };
     let name = || listener.name.to_string();
-    let config = tls::server_config(&settings).map_err(|source| ListenerError::Tls { listener: name(), source })?;
+    let config = tls::server_config(&TlsSettings::from(files))
+        .map_err(|source| ListenerError::Tls { listener: name(), source })?;
     let mapping = PrincipalMapping::parse(&files.principal_mapping_rules)
         .map_err(|source| ListenerError::Mapping { listener: name(), source })?;
     let of: PrincipalOf = Arc::new(move |chain| principal_of(chain, &mapping));

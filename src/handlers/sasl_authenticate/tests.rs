@@ -3,8 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::BoxFuture;
+
 use super::*;
+use crate::config::{BrokerConfig, Sources};
+use crate::controller::{ControllerError, ControllerRequest, ControllerResponse};
 use crate::handlers::connection::{ClientSoftware, Listener};
+use crate::handlers::context::ControllerClient;
 use crate::handlers::{dispatch, sasl_handshake};
 use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
@@ -12,6 +17,7 @@ use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Mono, Wall};
 use crate::protocol::header::RequestHeader;
+use crate::replica::manager::ReplicaManager;
 use crate::security::authorizer::open::OpenAuthorizer;
 use crate::security::credentials::{PlainUsers, ScramCredentials};
 use crate::security::password::hash_password;
@@ -29,6 +35,22 @@ impl Clock for Hand {
     fn wall(&self) -> Wall {
         Wall(0)
     }
+}
+
+#[derive(Debug)]
+struct NoController;
+
+impl ControllerClient for NoController {
+    fn submit(&self, _: ControllerRequest) -> BoxFuture<'static, Result<ControllerResponse, ControllerError>> {
+        Box::pin(std::future::ready(Err(ControllerError::NotActive)))
+    }
+}
+
+fn config() -> BrokerConfig {
+    let text = "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\
+                controller.quorum.voters=1@localhost:2\nlisteners=PLAINTEXT://:1,CONTROLLER://:2";
+    let pairs = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
+    BrokerConfig::load(Sources { overrides: pairs.collect(), ..Sources::default() }).unwrap().config
 }
 
 struct House {
@@ -58,6 +80,9 @@ fn house(max_reauth: Duration) -> House {
         },
         image: Arc::new(arc_swap::ArcSwap::from_pointee(MetadataImage::default())),
         authorizer: Arc::new(OpenAuthorizer),
+        replicas: Arc::new(ReplicaManager::new(BrokerId(1), Vec::new(), 0, Arc::clone(&clock) as Arc<dyn Clock>)),
+        controller: Arc::new(NoController),
+        config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     };
@@ -278,4 +303,54 @@ fn sasl_requests_are_barriers_and_pass_before_authentication() {
     for spec in [&sasl_handshake::SPEC, &SPEC] {
         assert!(spec.before_authentication && spec.order == Order::Barrier);
     }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_operators_line_names_user_cause_and_fix_and_no_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    // While there is one subscriber only, tracing lets other tests' threads switch a line off for this one.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    tracing::subscriber::with_default(subscriber, || {
+        run(async {
+            let house = house(Duration::ZERO);
+            for token in
+                ["\0alice\0canary-1", "\0nobody\nINFO forged\0canary-2", "\0b\u{1b}[31mob\0canary-3", "canary-4"]
+            {
+                let connection = house.connect();
+                house.handshake(&connection, 1, "PLAIN").await;
+                house.authenticate(&connection, token).await;
+            }
+            house.handshake(&house.connect(), 1, "NOPE\n\u{1b}").await;
+        });
+    });
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "one line each: {text}");
+    let expected = "Failed authentication with /127.0.0.1 (channelId=1) (Authentication failed: Invalid username or password) \
+                    user=alice listener=SASL_PLAINTEXT mechanism=PLAIN cause: wrong password; fix: correct the password";
+    assert!(lines[0].contains(expected), "{}", lines[0]);
+    assert!(lines[0].contains("org.apache.kafka.common.network.Selector"), "{}", lines[0]);
+    assert!(lines[1].contains("user=nobody\\nINFO forged "), "{}", lines[1]);
+    assert!(!text.contains("canary") && !text.contains('\u{1b}'), "{text}");
+    assert!(
+        lines[4].contains("SASL mechanism 'NOPE\\n\\u{1b}'") && lines[4].contains("PLAIN, SCRAM-SHA-512"),
+        "{}",
+        lines[4]
+    );
 }

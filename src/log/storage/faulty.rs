@@ -17,7 +17,11 @@ use parking_lot::Mutex;
 use super::{DirEntry, Disk, DiskFile, DiskLock, Metadata, Open};
 use crate::model::time::Wall;
 
-const PAGE: usize = 4096;
+mod content;
+#[cfg(test)]
+mod tests;
+
+use content::{File, to_u64};
 
 /// What happens to the operation that a [`Fault`] hits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -266,126 +270,6 @@ fn is_root(path: &Path) -> bool {
     path == Path::new("/") || path == Path::new("")
 }
 
-/// A file's contents as seen, and as synced. Pages that were never written are holes.
-#[derive(Debug, Default)]
-struct File {
-    seen: Content,
-    synced: Content,
-    dirty: BTreeSet<u64>,
-    modified: Wall,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    len: u64,
-    pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
-}
-
-impl Content {
-    fn read(&self, buffer: &mut [u8], position: u64) -> usize {
-        let available = self.len.saturating_sub(position);
-        let want = buffer.len().min(usize::try_from(available).unwrap_or(usize::MAX));
-        let mut done = 0;
-        while done < want {
-            let (page, within, len) = place(position, done, want);
-            if let Some(target) = buffer.get_mut(done..done + len) {
-                match self.pages.get(&page).and_then(|p| p.get(within..within + len)) {
-                    Some(source) => target.copy_from_slice(source),
-                    None => target.fill(0),
-                }
-            }
-            done += len;
-        }
-        want
-    }
-
-    /// Returns the page whose content changed.
-    fn set_len(&mut self, len: u64) -> Option<u64> {
-        let shorter = len < self.len;
-        self.len = len;
-        if shorter { self.clear_past_end() } else { None }
-    }
-
-    /// What lies past the end is zeros when the file grows over it.
-    fn clear_past_end(&mut self) -> Option<u64> {
-        let first_gone = self.len.div_ceil(to_u64(PAGE));
-        self.pages.retain(|page, _| *page < first_gone);
-        let within = usize::try_from(self.len % to_u64(PAGE)).unwrap_or(0);
-        let last = self.len / to_u64(PAGE);
-        let page = self.pages.get_mut(&last).filter(|_| within > 0)?;
-        Arc::make_mut(page).get_mut(within..).unwrap_or_default().fill(0);
-        Some(last)
-    }
-}
-
-impl File {
-    fn write(&mut self, bytes: &[u8], position: u64) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let (page, within, len) = place(position, done, bytes.len());
-            let content = self.seen.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE]));
-            if let (Some(target), Some(source)) =
-                (Arc::make_mut(content).get_mut(within..within + len), bytes.get(done..done + len))
-            {
-                target.copy_from_slice(source);
-            }
-            self.dirty.insert(page);
-            done += len;
-        }
-        self.seen.len = self.seen.len.max(position + to_u64(bytes.len()));
-    }
-
-    fn set_len(&mut self, len: u64) {
-        if let Some(page) = self.seen.set_len(len) {
-            self.dirty.insert(page);
-        }
-        // Pages beyond the new end that the disk still has must not come back when the file grows again.
-        let kept = len.div_ceil(to_u64(PAGE));
-        self.dirty.extend(self.synced.pages.range(kept..).map(|(page, _)| *page));
-    }
-
-    fn sync(&mut self) {
-        self.synced.set_len(self.seen.len);
-        for page in std::mem::take(&mut self.dirty) {
-            carry(&self.seen, &mut self.synced, page);
-        }
-    }
-
-    fn cut(&mut self, draw: Option<&mut Draw>) {
-        let dirty = std::mem::take(&mut self.dirty);
-        if let Some(draw) = draw {
-            if draw.coin() {
-                self.synced.set_len(self.seen.len);
-            }
-            for page in dirty {
-                if page * to_u64(PAGE) < self.synced.len && draw.coin() {
-                    carry(&self.seen, &mut self.synced, page);
-                }
-            }
-        }
-        self.synced.clear_past_end();
-        self.seen = self.synced.clone();
-    }
-}
-
-fn carry(from: &Content, to: &mut Content, page: u64) {
-    match from.pages.get(&page) {
-        Some(content) => to.pages.insert(page, Arc::clone(content)),
-        None => to.pages.remove(&page),
-    };
-}
-
-/// The page a byte lies in, where in it, and how many bytes of the request fit in it.
-fn place(position: u64, done: usize, total: usize) -> (u64, usize, usize) {
-    let at = position + to_u64(done);
-    let within = usize::try_from(at % to_u64(PAGE)).unwrap_or(0);
-    (at / to_u64(PAGE), within, (PAGE - within).min(total - done))
-}
-
-fn to_u64(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
-
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.0.lock();
@@ -403,7 +287,7 @@ impl Disk for FaultyDisk {
                 let id = world.next_file;
                 world.next_file += 1;
                 let modified = world.now;
-                world.files.insert(id, File { modified, ..File::default() });
+                world.files.insert(id, File::new(modified));
                 world.change(Change::Put(path.to_owned(), Node::File(id)));
                 id
             }
@@ -556,8 +440,7 @@ impl DiskFile for FaultyFile {
         let file = world.file(self.id)?;
         match outcome {
             Ok(()) => file.sync(),
-            // The pages count as clean from here on, though they never reached the disk.
-            Err(_) => file.dirty.clear(),
+            Err(_) => file.sync_failed(),
         }
         outcome
     }
@@ -585,90 +468,5 @@ impl DiskLock for FaultyLock {}
 impl Drop for FaultyLock {
     fn drop(&mut self) {
         self.disk.0.lock().locks.remove(&self.path);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn disk_with_file(content: &[u8]) -> (FaultyDisk, Arc<dyn DiskFile>) {
-        let disk = FaultyDisk::new();
-        disk.create_dir(Path::new("/d")).unwrap();
-        let file = disk.open(Path::new("/d/f"), Open::CREATE).unwrap();
-        file.write_all(&[content], 0).unwrap();
-        (disk, file)
-    }
-
-    fn content(disk: &FaultyDisk, path: &str) -> io::Result<Vec<u8>> {
-        disk.read_file(Path::new(path), 1 << 30)
-    }
-
-    #[test]
-    fn a_power_cut_takes_what_was_not_synced() {
-        let (disk, file) = disk_with_file(b"synced");
-        file.sync().unwrap();
-        disk.sync_dir(Path::new("/")).unwrap();
-        disk.power_cut(None);
-        assert!(content(&disk, "/d/f").is_err(), "the name was not synced");
-
-        let (disk, file) = disk_with_file(b"synced");
-        file.sync().unwrap();
-        disk.sync_dir(Path::new("/d")).unwrap();
-        file.write_all(&[b"lost"], 6).unwrap();
-        disk.rename(Path::new("/d/f"), Path::new("/d/g")).unwrap();
-        assert_eq!(content(&disk, "/d/g").unwrap(), b"syncedlost");
-        disk.power_cut(None);
-        assert_eq!(content(&disk, "/d/f").unwrap(), b"synced");
-        assert!(content(&disk, "/d/g").is_err());
-    }
-
-    #[test]
-    fn a_failed_sync_loses_the_pages_for_good() {
-        let (disk, file) = disk_with_file(b"lost");
-        disk.sync_dir(Path::new("/d")).unwrap();
-        disk.plan(Fault { operation: Some(Operation::Sync), nth: 0, effect: Effect::Fail });
-        file.sync().unwrap_err();
-        file.sync().unwrap();
-        disk.power_cut(None);
-        assert_eq!(content(&disk, "/d/f").unwrap(), [0; 4]);
-    }
-
-    #[test]
-    fn short_writes_are_finished_and_a_full_disk_stays_full() {
-        let (disk, file) = disk_with_file(b"");
-        disk.plan(Fault { operation: Some(Operation::Write), nth: 0, effect: Effect::Short(2) });
-        file.write_all(&[b"abc", b"def"], 0).unwrap();
-        assert_eq!(content(&disk, "/d/f").unwrap(), b"abcdef");
-        disk.plan(Fault { operation: Some(Operation::Write), nth: 0, effect: Effect::Full(1) });
-        assert_eq!(file.write_all(&[b"xyz"], 6).unwrap_err().kind(), ErrorKind::StorageFull);
-        assert_eq!(content(&disk, "/d/f").unwrap(), b"abcdefx");
-        assert_eq!(file.write_all(&[b"y"], 7).unwrap_err().kind(), ErrorKind::StorageFull);
-        disk.heal();
-        file.write_all(&[b"y"], 7).unwrap();
-    }
-
-    #[test]
-    fn a_cut_file_grows_again_with_zeros() {
-        let (disk, file) = disk_with_file(&[9; 3 * PAGE]);
-        file.sync().unwrap();
-        disk.sync_dir(Path::new("/d")).unwrap();
-        file.set_len(10).unwrap();
-        file.set_len(to_u64(2 * PAGE)).unwrap();
-        file.sync().unwrap();
-        disk.power_cut(None);
-        let after = content(&disk, "/d/f").unwrap();
-        assert_eq!(after.len(), 2 * PAGE);
-        assert!(after[..10].iter().all(|&b| b == 9) && after[10..].iter().all(|&b| b == 0));
-    }
-
-    #[test]
-    fn directories_move_with_all_in_them() {
-        let (disk, _file) = disk_with_file(b"x");
-        disk.rename(Path::new("/d"), Path::new("/e")).unwrap();
-        assert_eq!(content(&disk, "/e/f").unwrap(), b"x");
-        assert_eq!(disk.list(Path::new("/e")).unwrap().len(), 1);
-        disk.remove_dir(Path::new("/e")).unwrap();
-        assert!(disk.list(Path::new("/e")).is_err());
     }
 }

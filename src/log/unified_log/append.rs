@@ -8,16 +8,25 @@ use super::UnifiedLog;
 use crate::log::log_dir::StorageError;
 use crate::log::producer_state::{AppendOrigin, BatchMetadata, ProducerBatch, ProducerError};
 use crate::log::segment::Segment;
-use crate::log::segment_writer::{RollRequest, SealedSegment, SegmentWriter};
+use crate::log::segment_writer::{Pending, RollRequest, SealedSegment, SegmentWriter};
 use crate::log::time_index::TimestampOffset;
 use crate::log::transaction_index::AbortedTxn;
-use crate::log::validator::ValidatedBatch;
+use crate::log::validator::{Origin, ValidatedBatch};
 use crate::log::view::Published;
 use crate::log::width::to_u64;
 use crate::model::error_code::ErrorCode;
 use crate::model::time::Wall;
 use crate::protocol::control::{ControlRecord, EndTxnMarker};
 use crate::protocol::record_batch::{BatchDamage, BatchHeader, HEADER_LEN, Record, batches};
+
+impl From<Origin> for AppendOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Client => Self::Client,
+            Origin::Coordinator => Self::Coordinator,
+        }
+    }
+}
 
 /// A batch and who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -74,14 +83,22 @@ pub struct RawAppendInfo {
     pub max_timestamp: i64,
 }
 
-/// Batches that are about to be written together: patched header and rest of each.
-#[derive(Default)]
-struct Group<'a> {
-    heads: Vec<[u8; HEADER_LEN]>,
-    rests: Vec<&'a [u8]>,
+/// Batches that are about to be written together. Kept from call to call for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Group {
     headers: Vec<BatchHeader>,
+    /// What is written of what a leader appends: patched headers, and which of the call's batches they belong to.
+    heads: Vec<[u8; HEADER_LEN]>,
+    members: Vec<usize>,
     aborted: Vec<AbortedTxn>,
     bytes: u64,
+}
+
+/// Where the bytes of a group are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Leader(&'a [LeaderAppend<'a>]),
+    Raw(&'a [u8]),
 }
 
 impl UnifiedLog {
@@ -96,10 +113,12 @@ impl UnifiedLog {
         leader_epoch: i32,
         now: Wall,
     ) -> Result<AppendInfo, AppendError> {
-        let mut results = Vec::with_capacity(1);
+        let mut results = std::mem::take(&mut self.results);
         self.append_many(&[LeaderAppend { batch, origin }], leader_epoch, now, &mut results);
+        let result = results.pop();
+        self.results = results;
         // One result a batch is what `append_many` gives.
-        results.pop().unwrap_or_else(|| Err(self.log_dir.fail("append", &std::io::Error::other("no result")).into()))
+        result.unwrap_or_else(|| Err(self.log_dir.fail("append", &std::io::Error::other("no result")).into()))
     }
 
     /// Appends batches in their order as the partition's leader, with one write for all that go into the same segment,
@@ -112,7 +131,11 @@ impl UnifiedLog {
         results: &mut Vec<Result<AppendInfo, AppendError>>,
     ) {
         let first_of_call = results.len();
-        if let Err(error) = self.append_groups(batches, leader_epoch, now, results) {
+        let mut group = std::mem::take(&mut self.group);
+        let outcome = self.append_groups(&mut group, batches, leader_epoch, now, results);
+        group.clear();
+        self.group = group;
+        if let Err(error) = outcome {
             // What a failed write left in memory or on the disk is of no use any more: nothing of the group counts.
             for result in results.iter_mut().skip(first_of_call) {
                 if result.as_ref().is_ok_and(|info| info.last_offset >= self.ends.log_end.offset) {
@@ -125,15 +148,16 @@ impl UnifiedLog {
 
     fn append_groups(
         &mut self,
+        group: &mut Group,
         batches: &[LeaderAppend<'_>],
         leader_epoch: i32,
         now: Wall,
         results: &mut Vec<Result<AppendInfo, AppendError>>,
     ) -> Result<(), StorageError> {
         self.log_dir.check()?;
-        let mut group = Group::default();
+        let source = Source::Leader(batches);
         let mut next_offset = self.ends.log_end.offset;
-        for append in batches {
+        for (member, append) in batches.iter().enumerate() {
             let producer = match self.admit(append, next_offset) {
                 Ok(Admitted::New(producer)) => producer,
                 Ok(Admitted::Duplicate(known)) => {
@@ -155,8 +179,8 @@ impl UnifiedLog {
                 max_timestamp: header.max_timestamp,
                 last_offset: header.last_offset(),
             };
-            if self.writer.should_roll(&request, group.bytes, &self.config) {
-                self.write(&mut group, next_offset)?;
+            if self.writer.should_roll(&request, &group.pending(), &self.config) {
+                self.write(group, source, next_offset)?;
                 self.roll(next_offset, now)?;
             }
             if self.epochs.latest_epoch() != Some(leader_epoch) {
@@ -164,10 +188,10 @@ impl UnifiedLog {
                 self.guard("write the leader epochs of", assigned)?;
             }
             group.heads.push(batch.header_bytes(next_offset, leader_epoch));
-            group.rests.push(batch.record_bytes());
+            group.members.push(member);
             group.headers.push(header);
             group.bytes += request.bytes;
-            self.remember(producer.as_ref(), &mut group);
+            self.remember(producer.as_ref(), group);
             next_offset = header.next_offset();
             results.push(Ok(AppendInfo {
                 base_offset: header.base_offset,
@@ -177,7 +201,7 @@ impl UnifiedLog {
                 duplicate: false,
             }));
         }
-        self.write(&mut group, next_offset)?;
+        self.write(group, source, next_offset)?;
         self.publish()
     }
 
@@ -206,43 +230,49 @@ impl UnifiedLog {
             }
             info.last_offset = header.last_offset();
             info.max_timestamp = info.max_timestamp.max(header.max_timestamp);
-            headers.push((header, batch.bytes(), marker_of(&header, batch.record_bytes())));
+            headers.push((header, marker_of(&header, batch.record_bytes())));
         }
-        self.write_raw(&headers, now)?;
+        self.write_raw(records, &headers, now)?;
         Ok(info)
     }
 
     fn write_raw(
         &mut self,
-        batches: &[(BatchHeader, &[u8], Option<EndTxnMarker>)],
+        records: &[u8],
+        batches: &[(BatchHeader, Option<EndTxnMarker>)],
         now: Wall,
     ) -> Result<(), StorageError> {
         let mut group = Group::default();
         let mut next_offset = self.ends.log_end.offset;
-        for (header, bytes, marker) in batches {
+        // The group's batches are these bytes, one behind the other.
+        let (mut from, mut to) = (0, 0);
+        let source = |from, to| Source::Raw(records.get(from..to).unwrap_or_default());
+        for (header, marker) in batches {
+            let size = header.size_in_bytes();
             let request = RollRequest {
                 now,
-                bytes: to_u64(bytes.len()),
+                bytes: to_u64(size),
                 max_timestamp: header.max_timestamp,
                 last_offset: header.last_offset(),
             };
-            if self.writer.should_roll(&request, group.bytes, &self.config) {
-                self.write(&mut group, next_offset)?;
+            if self.writer.should_roll(&request, &group.pending(), &self.config) {
+                self.write(&mut group, source(from, to), next_offset)?;
                 self.roll(header.base_offset, now)?;
+                from = to;
             }
             let epoch = header.partition_leader_epoch;
             if epoch >= 0 && self.epochs.latest_epoch() != Some(epoch) {
                 let assigned = self.epochs.assign(epoch, header.base_offset);
                 self.guard("write the leader epochs of", assigned)?;
             }
-            group.rests.push(bytes);
             group.headers.push(*header);
             group.bytes += request.bytes;
+            to += size;
             let producer = ProducerBatch::new(header, header.base_offset, *marker);
             self.remember(producer.as_ref(), &mut group);
             next_offset = header.next_offset();
         }
-        self.write(&mut group, next_offset)?;
+        self.write(&mut group, source(from, to), next_offset)?;
         self.publish()
     }
 
@@ -272,7 +302,7 @@ impl UnifiedLog {
     }
 
     /// Takes a batch into the producers' state before it is written: a failed write ends the log anyway.
-    fn remember(&mut self, producer: Option<&ProducerBatch>, group: &mut Group<'_>) {
+    fn remember(&mut self, producer: Option<&ProducerBatch>, group: &mut Group) {
         let Some(completed) = producer.and_then(|producer| self.producers.apply(producer)) else { return };
         if completed.is_aborted {
             group.aborted.push(AbortedTxn {
@@ -286,14 +316,22 @@ impl UnifiedLog {
     }
 
     /// Writes a group at the end of the active segment and empties it.
-    fn write(&mut self, group: &mut Group<'_>, next_offset: i64) -> Result<(), StorageError> {
+    fn write(&mut self, group: &mut Group, source: Source<'_>, next_offset: i64) -> Result<(), StorageError> {
         if group.headers.is_empty() {
             return Ok(());
         }
-        let written = if let ([head], [rest]) = (&*group.heads, &*group.rests) {
-            self.writer.append(&mut [IoSlice::new(head), IoSlice::new(rest)], &group.headers)
-        } else {
-            self.writer.append(&mut group.slices(), &group.headers)
+        let written = match (source, &*group.heads) {
+            (Source::Raw(bytes), _) => self.writer.append(&mut [IoSlice::new(bytes)], &group.headers),
+            (Source::Leader(batches), [head]) => {
+                self.writer.append(&mut [IoSlice::new(head), group.rest(batches, 0)], &group.headers)
+            }
+            (Source::Leader(batches), heads) => {
+                let mut slices = Vec::with_capacity(heads.len() * 2);
+                for (n, head) in heads.iter().enumerate() {
+                    slices.extend([IoSlice::new(head), group.rest(batches, n)]);
+                }
+                self.writer.append(&mut slices, &group.headers)
+            }
         };
         self.guard("append to", written)?;
         for entry in &group.aborted {
@@ -301,7 +339,7 @@ impl UnifiedLog {
             self.guard("write the transaction index of", added)?;
             self.names_changed = true;
         }
-        *group = Group::default();
+        group.clear();
         self.producers.set_map_end_offset(next_offset);
         self.log_end_is(next_offset);
         Ok(())
@@ -361,15 +399,23 @@ enum Admitted {
     Duplicate(BatchMetadata),
 }
 
-impl Group<'_> {
-    fn slices(&self) -> Vec<IoSlice<'_>> {
-        let mut heads = self.heads.iter();
-        let mut slices = Vec::with_capacity(self.heads.len() + self.rests.len());
-        for rest in &self.rests {
-            slices.extend(heads.next().map(|head| IoSlice::new(head)));
-            slices.push(IoSlice::new(rest));
-        }
-        slices
+impl Group {
+    fn clear(&mut self) {
+        self.headers.clear();
+        self.heads.clear();
+        self.members.clear();
+        self.aborted.clear();
+        self.bytes = 0;
+    }
+
+    fn pending(&self) -> Pending {
+        Pending { bytes: self.bytes, first_timestamp: self.headers.first().map(|header| header.max_timestamp) }
+    }
+
+    /// What follows the n-th header.
+    fn rest<'a>(&self, batches: &'a [LeaderAppend<'a>], n: usize) -> IoSlice<'a> {
+        let batch = self.members.get(n).and_then(|member| batches.get(*member));
+        IoSlice::new(batch.map_or(&[], |append| append.batch.record_bytes()))
     }
 }
 

@@ -13,8 +13,10 @@ use crate::log::view::{ReadRequest, UpTo};
 use crate::protocol::record_batch::{BatchBuilder, RecordBatch, batches};
 
 mod apache;
+mod concurrent;
 mod faults;
 mod files;
+mod fixture;
 mod model;
 mod reads;
 mod recovering;

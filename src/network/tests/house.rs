@@ -193,7 +193,7 @@ pub(super) fn open_with(house: &House, spec: ListenerSpec, limits: BrokerLimits)
     let quotas =
         ConnectionQuotas::new(limits, [ListenerLimits { name, max_connections: usize::MAX, max_creation_rate: None }]);
     let options = Options { threads: 1, budget: Budget::new(64 << 20), quotas };
-    let network = Network::start(vec![spec], house, options).unwrap();
+    let network = Network::bind(vec![spec]).unwrap().serve(house, options).unwrap();
     let address = network.bound()[0].address;
     (network, address)
 }

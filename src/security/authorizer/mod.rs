@@ -13,10 +13,6 @@ pub mod permit;
 pub mod validate;
 
 #[cfg(test)]
-mod apache;
-#[cfg(test)]
-mod policies;
-#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::config::Profile;
+use crate::config::authorization::Authorization;
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::listener::ListenerName;
 use crate::model::principal::KafkaPrincipal;
@@ -48,6 +50,17 @@ pub struct Settings {
     pub allow_everyone_if_no_acl_found: bool,
     /// `schloss.profile=strict`
     pub strict: bool,
+}
+
+impl Settings {
+    pub fn new(authorization: &Authorization, profile: Profile) -> Self {
+        Self {
+            super_users: authorization.super_users.iter().cloned().collect(),
+            super_user_listeners: authorization.super_user_listeners.as_ref().map(|l| l.iter().cloned().collect()),
+            allow_everyone_if_no_acl_found: authorization.allow_everyone_if_no_acl_found,
+            strict: profile == Profile::Strict,
+        }
+    }
 }
 
 /// Fed by the publisher of metadata changes, read by every connection without a lock.

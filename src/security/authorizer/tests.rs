@@ -1,5 +1,8 @@
 //! Decisions against a model that knows no index, and Kafka's cases one by one.
 
+mod apache;
+mod policies;
+
 use proptest::prelude::*;
 
 use super::filter::AclFilter;

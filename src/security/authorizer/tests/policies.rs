@@ -1,8 +1,8 @@
 //! The examples under `policies/acl/` decide as their tables say.
 
-use super::native::{NativeAuthorizer, Settings};
-use super::validate::check_new_acl;
-use super::*;
+use super::super::native::{NativeAuthorizer, Settings};
+use super::super::validate::check_new_acl;
+use super::super::*;
 use crate::model::acl::AclPermission;
 use crate::model::resource::PatternType;
 
@@ -71,8 +71,8 @@ macro_rules! policies {
         #[test]
         fn $folder() {
             check(
-                include_str!(concat!("../../../policies/acl/", stringify!($folder), "/rules.csv")),
-                include_str!(concat!("../../../policies/acl/", stringify!($folder), "/cases.csv")),
+                include_str!(concat!("../../../../policies/acl/", stringify!($folder), "/rules.csv")),
+                include_str!(concat!("../../../../policies/acl/", stringify!($folder), "/cases.csv")),
             );
         }
     )*};

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::native::{NativeAuthorizer, Settings};
-use super::*;
+use super::super::native::{NativeAuthorizer, Settings};
+use super::super::*;
 use crate::model::acl::AclPermission;
 use crate::model::resource::PatternType;
 
@@ -128,7 +128,7 @@ fn apache(libs: &std::path::Path, input: String) -> String {
     let mut java = Command::new("java")
         .arg("-cp")
         .arg(libs.join("*"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/security/authorizer/apache/Answers.java"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/security/authorizer/tests/apache/Answers.java"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
