@@ -16,6 +16,7 @@ use crate::protocol::wire::DecodeError;
 
 mod alter_user_scram_credentials;
 mod api_versions;
+mod asker;
 pub mod connection;
 pub mod context;
 mod create_acls;
@@ -27,7 +28,12 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
+mod fetch;
+mod init_producer_id;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
 pub mod reply;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
@@ -76,11 +82,16 @@ pub fn table() -> &'static [Spec] {
 }
 
 const TABLE: &[Spec] = &[
+    produce::SPEC,
+    fetch::SPEC,
+    list_offsets::SPEC,
     metadata::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
     create_topics::SPEC,
     delete_topics::SPEC,
+    init_producer_id::SPEC,
+    offset_for_leader_epoch::SPEC,
     describe_acls::SPEC,
     create_acls::SPEC,
     delete_acls::SPEC,

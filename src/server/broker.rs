@@ -27,7 +27,7 @@ use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse};
-use crate::handlers::context::ControllerClient;
+use crate::handlers::context::{ControllerClient, ProducerIds};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
 use crate::log::manager::{LoadError, LogManager, Placement, StartError as LogDirsError, StartLogDirs};
@@ -312,6 +312,7 @@ impl Parts {
             config: Arc::clone(&self.config),
             logins: Arc::clone(&self.logins),
             replicas: Arc::clone(&self.replicas),
+            producer_ids: ProducerIds::default(),
             clock: Arc::clone(&self.clock),
         });
         let bound = Network::bind(std::mem::take(&mut self.specs))?;

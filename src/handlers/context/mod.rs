@@ -5,12 +5,16 @@
 
 mod cluster;
 mod configs;
+mod leaders;
+mod producer_ids;
 mod topics;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use cluster::{BrokerView, Features, SupportedFeature};
+pub use leaders::{CurrentLeader, KnownTopic};
+pub use producer_ids::ProducerIds;
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
 use arc_swap::ArcSwap;
@@ -70,6 +74,8 @@ pub struct Broker {
     pub config: Arc<BrokerConfig>,
     /// Who can log in on the listeners that speak SASL.
     pub logins: Arc<Logins>,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
     pub clock: Arc<dyn Clock>,
 }
 

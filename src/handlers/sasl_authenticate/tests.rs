@@ -108,6 +108,7 @@ impl House {
             sasl: RefCell::default(),
             software: RefCell::new(ClientSoftware::default()),
             greeted: Cell::new(false),
+            writes: RefCell::default(),
         })
     }
 
