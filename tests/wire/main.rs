@@ -10,7 +10,11 @@ mod script;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use script::{Peer, Script};
 
@@ -25,26 +29,62 @@ fn scripts() -> Vec<PathBuf> {
     }
 }
 
+/// Runs `each` on every script, a few at a time, and fails with all that failed.
+fn for_each_script(at_once: usize, each: impl Fn(&Path) -> Result<(), String> + Sync) {
+    let paths = scripts();
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = catch_unwind(AssertUnwindSafe(|| each(path)));
+                    let failure = match result {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(difference)) => difference,
+                        Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or("panicked".to_owned()),
+                    };
+                    failures.lock().unwrap().push(format!("{}: {failure}", path.display()));
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort();
+    assert!(failures.is_empty(), "{} scripts fail\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
 #[test]
 fn schloss_answers_as_recorded() {
-    let mut failures = Vec::new();
-    for path in scripts() {
-        let script = Script::read(&path);
+    for_each_script(4, |path| {
+        let script = Script::read(path);
         let peer = Peer::schloss(&script);
-        if let Err(difference) = script.replay(&peer) {
-            failures.push(format!("{}: {difference}\n{}", path.display(), peer.log()));
+        script.replay(&peer).map_err(|difference| format!("{difference}\n{}", peer.log()))
+    });
+}
+
+#[test]
+fn every_api_has_its_scripts() {
+    let folder = support::repository().join("tests/wire/scripts");
+    for spec in schloss::handlers::table() {
+        for part in ["answers", "refuses"] {
+            let path = folder.join(format!("{}-{part}.json", spec.key.name()));
+            assert!(path.is_file(), "{} is missing", path.display());
+            let script = Script::read(&path);
+            assert!(script.steps.iter().any(|step| step.api == spec.key.name()), "{} is about another", path.display());
+            assert!(script.steps.iter().all(|step| !step.response.is_null()), "{} is not recorded", path.display());
         }
     }
-    assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
 #[test]
 #[ignore = "records on Apache Kafka; tests/wire/record runs it"]
 fn record() {
-    for path in scripts() {
-        let mut script = Script::read(&path);
+    for_each_script(2, |path| {
+        let mut script = Script::read(path);
         let peer = Peer::kafka(&script);
         script.record(&peer);
-        script.write(&path);
-    }
+        script.write(path);
+        Ok(())
+    });
 }
