@@ -41,8 +41,7 @@ pub(super) struct Arguments {
 }
 
 /// Who logged in wrongly, who was refused what, who spoke the wrong protocol; nothing that went well.
-const QUIET: &str =
-    "warn,kafka.authorizer.logger=info,schloss.network=info,schloss.handlers=info,schloss::handlers=info";
+const QUIET: &str = "warn,kafka.authorizer.logger=info,schloss.network=info,schloss::handlers=info,schloss.handlers=info,org.apache.kafka.common.network.Selector=info";
 /// Names of the topic and what the demo user may do with it.
 const TOPIC: &str = "demo";
 const DEMO_RIGHTS: [AclOperation; 3] = [AclOperation::Read, AclOperation::Write, AclOperation::Describe];
