@@ -84,6 +84,7 @@ fn house(max_reauth: Duration) -> House {
         controller: Arc::new(NoController),
         config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
+        producer_ids: crate::handlers::context::ProducerIds::default(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     };
     let listener = Listener {
