@@ -21,7 +21,10 @@ mod describe_acls;
 mod describe_cluster;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
+mod init_producer_id;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 pub mod reply;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
@@ -70,9 +73,12 @@ pub fn table() -> &'static [Spec] {
 }
 
 const TABLE: &[Spec] = &[
+    list_offsets::SPEC,
     metadata::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
+    init_producer_id::SPEC,
+    offset_for_leader_epoch::SPEC,
     describe_acls::SPEC,
     sasl_authenticate::SPEC,
     describe_user_scram_credentials::SPEC,

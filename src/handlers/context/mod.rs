@@ -4,12 +4,15 @@
 //! together with the authorizer's answer.
 
 mod cluster;
+mod hosted;
+mod producers;
 mod topics;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use cluster::{BrokerView, Features, SupportedFeature};
+pub use producers::{ProducerIds, TransactionLines};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
 use arc_swap::ArcSwap;
@@ -69,6 +72,8 @@ pub struct Broker {
     pub config: Arc<BrokerConfig>,
     /// Who can log in on the listeners that speak SASL.
     pub logins: Arc<Logins>,
+    pub producer_ids: Arc<dyn ProducerIds>,
+    pub transaction_lines: TransactionLines,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -10,7 +10,7 @@ use crate::model::acl::AclOperation;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
-use crate::model::topic::{TopicId, TopicName};
+use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
 use crate::security::authorizer::Action;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, op};
 
@@ -78,6 +78,11 @@ impl TopicView {
 
     pub fn partition_count(&self) -> usize {
         self.topic.partition_count()
+    }
+
+    /// `None` for a partition that does not exist.
+    pub fn partition_id(&self, index: i32) -> Option<TopicIdPartition> {
+        self.has_partition(index).then_some(TopicIdPartition { topic_id: self.topic.id, partition: index })
     }
 
     pub fn has_partition(&self, index: i32) -> bool {
@@ -157,6 +162,18 @@ impl RequestContext<'_> {
                     (Some(Admission::Granted(_)), None) => TopicAdmission::Unknown,
                     _ => TopicAdmission::Denied,
                 },
+            })
+            .collect()
+    }
+
+    /// The topics of these names, for a broker: its permit is good for all of them.
+    pub fn topics_for_broker(&self, _permit: &Permit<op::ClusterAction>, names: &[&str]) -> Vec<Option<TopicView>> {
+        let image = self.broker.image.load_full();
+        names
+            .iter()
+            .map(|name| {
+                let topic = image.topics.by_name(name)?.clone();
+                Some(TopicView { topic, image: Arc::clone(&image) })
             })
             .collect()
     }
