@@ -9,6 +9,7 @@ use super::sasl_authenticate::SaslExchange;
 use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
+use crate::replica::writer::PendingWrites;
 
 /// What is fixed for all connections of one listener.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct Connection {
     pub software: RefCell<ClientSoftware>,
     /// ApiVersions was answered before SaslHandshake: a second one closes.
     pub greeted: Cell<bool>,
+    /// What this connection wrote: its reads wait until it is in the log.
+    pub writes: RefCell<PendingWrites>,
 }
 
 impl Connection {

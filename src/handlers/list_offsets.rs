@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::asker::{after_writes, writes_before};
 use super::context::{TopicAdmission, TopicRef};
 use super::{CloseReason, LaterReply, Order, Reply, RequestContext, Spec};
 use crate::model::error_code::ErrorCode;
@@ -40,10 +41,15 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         return Ok(Reply::Now(responder.respond(&ListOffsetsResponse { topics, ..Default::default() })));
     };
     let plan = admit(context, &request, isolation).await;
-    if !plan.searches() {
+    let writes = writes_before(context);
+    if writes.is_empty() && !plan.searches() {
         return Ok(Reply::Now(responder.respond(&plan.answer())));
     }
     Ok(Reply::Later(Box::pin(async move {
+        after_writes(writes).await;
+        if !plan.searches() {
+            return LaterReply::Respond(responder.respond(&plan.answer()));
+        }
         match tokio::task::spawn_blocking(move || plan.answer()).await {
             Ok(response) => LaterReply::Respond(responder.respond(&response)),
             Err(_) => LaterReply::Close(CloseReason::Protocol("a search for offsets was abandoned")),
@@ -123,7 +129,7 @@ async fn admit(context: &RequestContext<'_>, request: &ListOffsetsRequest, isola
             let (Some(view), Some(describer)) = (&view, &describer) else {
                 return Err(ErrorCode::UnknownTopicOrPartition);
             };
-            let partition = context.hosted(view, asked.partition.partition_index)?;
+            let partition = context.hosted(view.id(), view.partition_count(), asked.partition.partition_index)?;
             let current_leader_epoch = asked.partition.current_leader_epoch;
             Ok(Search { describer: Arc::clone(describer), partition, query, current_leader_epoch })
         };

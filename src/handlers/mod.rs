@@ -14,17 +14,26 @@ use futures_util::future::LocalBoxFuture;
 use crate::protocol::api::ApiKey;
 use crate::protocol::wire::DecodeError;
 
+mod alter_user_scram_credentials;
 mod api_versions;
+mod asker;
 pub mod connection;
 pub mod context;
+mod create_acls;
+mod create_topics;
+mod delete_acls;
+mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
+mod describe_configs;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
+mod fetch;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod produce;
 pub mod reply;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
@@ -73,15 +82,23 @@ pub fn table() -> &'static [Spec] {
 }
 
 const TABLE: &[Spec] = &[
+    produce::SPEC,
+    fetch::SPEC,
     list_offsets::SPEC,
     metadata::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
+    create_topics::SPEC,
+    delete_topics::SPEC,
     init_producer_id::SPEC,
     offset_for_leader_epoch::SPEC,
     describe_acls::SPEC,
+    create_acls::SPEC,
+    delete_acls::SPEC,
+    describe_configs::SPEC,
     sasl_authenticate::SPEC,
     describe_user_scram_credentials::SPEC,
+    alter_user_scram_credentials::SPEC,
     describe_cluster::SPEC,
     describe_topic_partitions::SPEC,
 ];

@@ -180,6 +180,7 @@ mod tests {
             sasl: RefCell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
+            writes: RefCell::default(),
         }
     }
 

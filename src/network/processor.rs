@@ -225,6 +225,7 @@ impl<S: Service> Processor<S> {
             sasl: RefCell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
+            writes: RefCell::default(),
         }
     }
 

@@ -24,6 +24,9 @@ pub enum ProduceError {
     TooFewInSyncAfterAppend(TooFewInSync),
     #[error("not committed in time")]
     TimedOut,
+    /// The right to write was taken away while the lane had no room.
+    #[error("no longer allowed")]
+    Denied,
 }
 
 impl ProduceError {
@@ -38,6 +41,7 @@ impl ProduceError {
             Self::TooFewInSync(_) => ErrorCode::NotEnoughReplicas,
             Self::TooFewInSyncAfterAppend(_) => ErrorCode::NotEnoughReplicasAfterAppend,
             Self::TimedOut => ErrorCode::RequestTimedOut,
+            Self::Denied => ErrorCode::TopicAuthorizationFailed,
         }
     }
 

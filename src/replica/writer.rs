@@ -152,9 +152,27 @@ impl WriteTicket {
     pub fn poll_done(&self, context: &Context<'_>) -> Poll<()> {
         self.lane.poll_done(self.ticket, context)
     }
+}
 
-    /// A later ticket of the same lane stands for all before it.
-    pub fn replaces(&self, older: &Self) -> bool {
-        Arc::ptr_eq(&self.lane, &older.lane) && self.ticket >= older.ticket
+/// The writes that one connection has set off, as far as they may not be done: what it reads waits for them.
+#[derive(Debug, Default)]
+pub struct PendingWrites {
+    /// The newest for each lane: as many as there are lanes.
+    tickets: Vec<WriteTicket>,
+}
+
+impl PendingWrites {
+    /// A lane works in order: its newest ticket stands for all before it.
+    pub fn add(&mut self, ticket: WriteTicket) {
+        match self.tickets.iter_mut().find(|known| Arc::ptr_eq(&known.lane, &ticket.lane)) {
+            Some(known) => *known = ticket,
+            None => self.tickets.push(ticket),
+        }
+    }
+
+    /// What a read that is asked for now must wait for.
+    pub fn unfinished(&mut self) -> Vec<WriteTicket> {
+        self.tickets.retain(|ticket| !ticket.lane.is_done(ticket.ticket));
+        self.tickets.clone()
     }
 }

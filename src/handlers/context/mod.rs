@@ -4,7 +4,9 @@
 //! together with the authorizer's answer.
 
 mod cluster;
+mod configs;
 mod hosted;
+mod leaders;
 mod producers;
 mod topics;
 
@@ -12,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use cluster::{BrokerView, Features, SupportedFeature};
+pub use leaders::{CurrentLeader, KnownTopic};
 pub use producers::{ProducerIds, TransactionLines};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
@@ -72,6 +75,7 @@ pub struct Broker {
     pub config: Arc<BrokerConfig>,
     /// Who can log in on the listeners that speak SASL.
     pub logins: Arc<Logins>,
+    /// Ids for idempotent producers.
     pub producer_ids: Arc<dyn ProducerIds>,
     pub transaction_lines: TransactionLines,
     pub clock: Arc<dyn Clock>,

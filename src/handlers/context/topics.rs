@@ -10,7 +10,7 @@ use crate::model::acl::AclOperation;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
-use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
+use crate::model::topic::{TopicId, TopicName};
 use crate::security::authorizer::Action;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, op};
 
@@ -78,11 +78,6 @@ impl TopicView {
 
     pub fn partition_count(&self) -> usize {
         self.topic.partition_count()
-    }
-
-    /// `None` for a partition that does not exist.
-    pub fn partition_id(&self, index: i32) -> Option<TopicIdPartition> {
-        self.has_partition(index).then_some(TopicIdPartition { topic_id: self.topic.id, partition: index })
     }
 
     pub fn has_partition(&self, index: i32) -> bool {
@@ -166,18 +161,6 @@ impl RequestContext<'_> {
             .collect()
     }
 
-    /// The topics of these names, for a broker: its permit is good for all of them.
-    pub fn topics_for_broker(&self, _permit: &Permit<op::ClusterAction>, names: &[&str]) -> Vec<Option<TopicView>> {
-        let image = self.broker.image.load_full();
-        names
-            .iter()
-            .map(|name| {
-                let topic = image.topics.by_name(name)?.clone();
-                Some(TopicView { topic, image: Arc::clone(&image) })
-            })
-            .collect()
-    }
-
     /// Every topic on which `O` is allowed, by name. The others are left out without a word.
     pub async fn all_topics<O: Operation>(&self) -> Vec<TopicView> {
         let image = self.broker.image.load_full();
@@ -213,6 +196,16 @@ impl RequestContext<'_> {
             let request = CreateTopics { topics, validate_only: false, deadline: None };
             drop(self.broker.controller.submit(ControllerRequest::CreateTopics(request)));
         }
+    }
+
+    /// A topic for somebody who may Delete on the cluster, and so may know of every one.
+    pub fn topic_for(&self, _proof: &Permit<op::Delete>, named: TopicRef<'_>) -> Option<TopicView> {
+        let image = self.broker.image.load_full();
+        let topic = match named {
+            TopicRef::Name(name) => image.topics.by_name(name),
+            TopicRef::Id(id) => image.topics.by_id(id),
+        };
+        topic.cloned().map(|topic| TopicView { topic, image })
     }
 
     /// Is there a topic of this name? For the broker's own decisions, never for an answer.

@@ -119,6 +119,7 @@ impl House {
             sasl: RefCell::default(),
             software: RefCell::new(ClientSoftware::default()),
             greeted: Cell::new(false),
+            writes: RefCell::default(),
         })
     }
 

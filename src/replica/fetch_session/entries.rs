@@ -43,6 +43,8 @@ pub struct Entry {
     log_start: i64,
     watched: Option<Arc<Watchers>>,
     is_dirty: bool,
+    /// The topic that the name meant when it was last resolved.
+    meant: Option<TopicId>,
 }
 
 /// What a look at a partition found.
@@ -69,6 +71,7 @@ pub struct Entries {
     dirty: VecDeque<u32>,
     marks: Arc<Marks>,
     interest: Interest,
+    generation: Option<u64>,
 }
 
 impl Entries {
@@ -83,6 +86,7 @@ impl Entries {
             dirty: VecDeque::new(),
             marks: Arc::default(),
             interest,
+            generation: None,
         }
     }
 
@@ -119,8 +123,15 @@ impl Entries {
     }
 
     fn insert(&mut self, key: (TopicKey, i32), wanted: FetchPartition) -> u32 {
-        let entry =
-            Entry { topic: key.0.clone(), wanted, high_watermark: -1, log_start: -1, watched: None, is_dirty: false };
+        let entry = Entry {
+            topic: key.0.clone(),
+            wanted,
+            high_watermark: -1,
+            log_start: -1,
+            watched: None,
+            is_dirty: false,
+            meant: None,
+        };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -179,6 +190,19 @@ impl Entries {
     /// The entries to look at, in order.
     pub fn dirty(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.dirty.iter().filter_map(|slot| Some((*slot, self.get(*slot)?)))
+    }
+
+    /// The entry's topic is `id` now. False if it was another before: a topic deleted and made again is not the one that
+    /// was fetched from, and is said to be missing once.
+    pub fn means(&mut self, slot: u32, id: TopicId) -> bool {
+        self.entry_mut(slot).is_none_or(|entry| entry.meant.replace(id).is_none_or(|before| before == id))
+    }
+
+    /// By which generation of the rules the answers are judged. If it has moved, everything is worth a look.
+    pub fn judged_by(&mut self, generation: u64) {
+        if self.generation != Some(generation) && self.generation.replace(generation).is_some() {
+            self.touch_all();
+        }
     }
 
     /// Has `slot` marked when the partition behind `watchers` moves. Look at the partition after this call.

@@ -128,6 +128,10 @@ impl Lane {
         self.queue.poll_done(ticket, context)
     }
 
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        self.queue.is_done(ticket)
+    }
+
     /// A command of the metadata's or the server's: taken however full the queue is.
     pub fn command(&self, command: Command) {
         self.queue.push_control(command);

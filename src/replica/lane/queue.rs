@@ -37,6 +37,12 @@ struct Inside<C> {
     for_done: Vec<(u64, Sleeper)>,
 }
 
+impl<C> Inside<C> {
+    fn is_done(&self, ticket: Ticket) -> bool {
+        self.done >= ticket.0 || (self.is_closed && self.commands.is_empty())
+    }
+}
+
 /// The position of a command in its lane: see [`LaneQueue::poll_done`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Ticket(pub u64);
@@ -118,7 +124,7 @@ impl<C> LaneQueue<C> {
     /// Ready when the command of `ticket` and all before it are done.
     pub fn poll_done(&self, ticket: Ticket, context: &Context<'_>) -> Poll<()> {
         let mut inside = self.inside.lock();
-        if inside.done >= ticket.0 || (inside.is_closed && inside.commands.is_empty()) {
+        if inside.is_done(ticket) {
             return Poll::Ready(());
         }
         inside.for_done.push((ticket.0, Sleeper::new(context)));
@@ -127,6 +133,10 @@ impl<C> LaneQueue<C> {
 
     pub fn is_empty(&self) -> bool {
         self.inside.lock().commands.is_empty()
+    }
+
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        self.inside.lock().is_done(ticket)
     }
 
     /// Moves everything into `into`; who waited for space is woken with `wakes`.

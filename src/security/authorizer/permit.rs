@@ -188,6 +188,15 @@ impl<O: Operation> Permit<O> {
     }
 }
 
+impl Permit<op::Delete> {
+    /// Delete on the cluster is enough for any topic (`ControllerApis.deleteTopics`): the same right, for one of them.
+    /// `None` for a permit that is not for the cluster.
+    pub fn narrowed_to_topic(self, id: Uuid, name: TopicName) -> Option<Self> {
+        let for_cluster = self.resource == Resource::Cluster;
+        for_cluster.then_some(Self { resource: Resource::Topic { id, name }, ..self })
+    }
+}
+
 impl<O: Operation> fmt::Debug for Permit<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")

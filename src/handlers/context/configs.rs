@@ -1,0 +1,39 @@
+//! Configurations as DescribeConfigs tells them. Their callers have been judged.
+
+use std::sync::Arc;
+
+use super::{RequestContext, TopicView};
+use crate::config::topic::{Behind, Described, broker_names, describe, describe_broker, nothing};
+use crate::metadata::configs::ConfigResource;
+use crate::metadata::image::MetadataImage;
+
+fn lookup(image: &MetadataImage, resource: ConfigResource) -> impl Fn(&str) -> Option<Arc<str>> {
+    move |name| image.configs.value(&resource, name).cloned()
+}
+
+impl RequestContext<'_> {
+    /// Every key of a topic, with what stands behind it.
+    pub fn topic_configs(&self, topic: &TopicView) -> Vec<Described> {
+        let image = self.broker.image.load();
+        let overrides = lookup(&image, ConfigResource::topic(topic.name().as_str()));
+        let broker = lookup(&image, ConfigResource::broker(self.broker.node_id.0));
+        let cluster = lookup(&image, ConfigResource::default_broker());
+        describe(&overrides, Behind { values: self.broker.config.values(), broker: &broker, cluster: &cluster })
+    }
+
+    /// Every key of this broker, or, without an id, what was set for all of them.
+    pub fn broker_configs(&self, id: Option<i32>) -> Vec<Described> {
+        let image = self.broker.image.load();
+        let cluster = lookup(&image, ConfigResource::default_broker());
+        let values = self.broker.config.values();
+        let Some(id) = id else {
+            let behind = Behind { values, broker: &nothing, cluster: &cluster };
+            let resource = ConfigResource::default_broker();
+            let names = image.configs.get(&resource).into_iter().flat_map(|map| map.keys());
+            return names.map(|name| describe_broker(name, behind, false)).collect();
+        };
+        let broker = lookup(&image, ConfigResource::broker(id));
+        let behind = Behind { values, broker: &broker, cluster: &cluster };
+        broker_names(values).into_iter().map(|name| describe_broker(name, behind, true)).collect()
+    }
+}
