@@ -4,7 +4,7 @@
 //! Needs Describe on each topic. Nothing is tiered here: -4 is the earliest offset, -5 and -6 find nothing, and the timeout
 //! of v10, which is for remote storage, has nothing to limit. Searches by time may read from the disk: they run on the
 //! blocking pool, one task a request. As from Kafka, a topic or partition that is named twice is answered once, with
-//! INVALID_REQUEST for the partition, and topics that are refused come last.
+//! INVALID_REQUEST for the partition, a topic without partitions is left out, and topics that are refused come last.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -133,6 +133,9 @@ async fn admit(context: &RequestContext<'_>, request: &ListOffsetsRequest, isola
             let current_leader_epoch = asked.partition.current_leader_epoch;
             Ok(Search { describer: Arc::clone(describer), partition, query, current_leader_epoch })
         };
+        if partitions.is_empty() {
+            continue;
+        }
         let partitions = partitions.iter().map(|asked| (asked.partition.partition_index, search(asked))).collect();
         plan.topics.push(TopicPlan { name: (*name).clone(), partitions });
     }
