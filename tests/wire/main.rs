@@ -1,6 +1,17 @@
 //! The wire, field by field: scripts of requests and responses recorded on Apache Kafka 4.3.1 and replayed here.
 //!
 //! `tests/wire/record` records them anew and shows what changed.
+#![allow(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a failing test ends by panicking, and tests read files and clocks"
+)]
 
 #[path = "../../src/protocol/codegen/mod.rs"]
 #[allow(dead_code, unused_imports, clippy::all, reason = "the generator is used for its notation")]
