@@ -36,21 +36,21 @@ const CONSUMER: i32 = -1;
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = ListOffsetsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let responder = context.responder();
-    let Some(isolation) = isolation(&request) else {
+    let (plan, isolation) = (admit(context, &request).await, isolation(&request));
+    let Some(isolation) = isolation.or(plan.topics.is_empty().then_some(IsolationLevel::LogEnd)) else {
         let topics = request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect();
         return Ok(Reply::Now(responder.respond(&ListOffsetsResponse { topics, ..Default::default() })));
     };
-    let plan = admit(context, &request, isolation).await;
     let writes = writes_before(context);
     if writes.is_empty() && !plan.searches() {
-        return Ok(Reply::Now(responder.respond(&plan.answer())));
+        return Ok(Reply::Now(responder.respond(&plan.answer(isolation))));
     }
     Ok(Reply::Later(Box::pin(async move {
         after_writes(writes).await;
         if !plan.searches() {
-            return LaterReply::Respond(responder.respond(&plan.answer()));
+            return LaterReply::Respond(responder.respond(&plan.answer(isolation)));
         }
-        match tokio::task::spawn_blocking(move || plan.answer()).await {
+        match tokio::task::spawn_blocking(move || plan.answer(isolation)).await {
             Ok(response) => LaterReply::Respond(responder.respond(&response)),
             Err(_) => LaterReply::Close(CloseReason::Protocol("a search for offsets was abandoned")),
         }
@@ -86,7 +86,6 @@ fn query(timestamp: i64, version: i16) -> Option<OffsetQuery> {
 /// A request whose topics were judged: it can be answered anywhere.
 struct Plan {
     version: i16,
-    isolation: IsolationLevel,
     topics: Vec<TopicPlan>,
     denied: Vec<ListOffsetsTopicResponse>,
 }
@@ -103,12 +102,12 @@ struct Search {
     current_leader_epoch: i32,
 }
 
-async fn admit(context: &RequestContext<'_>, request: &ListOffsetsRequest, isolation: IsolationLevel) -> Plan {
+async fn admit(context: &RequestContext<'_>, request: &ListOffsetsRequest) -> Plan {
     let version = context.header.api_version;
     let topics = Topics::of(request);
     let named: Vec<TopicRef<'_>> = topics.names.iter().map(|name| TopicRef::Name(name)).collect();
     let admissions = context.admit_topics::<op::Describe>(&named).await;
-    let mut plan = Plan { version, isolation, topics: Vec::new(), denied: Vec::new() };
+    let mut plan = Plan { version, topics: Vec::new(), denied: Vec::new() };
     for ((name, partitions), admission) in topics.names.iter().zip(&topics.partitions).zip(admissions) {
         let (view, describer) = match admission {
             TopicAdmission::Denied => {
@@ -193,8 +192,8 @@ impl Plan {
         searches.any(|search| search.query.searches())
     }
 
-    fn answer(self) -> ListOffsetsResponse {
-        let Self { version, isolation, topics, denied } = self;
+    fn answer(self, isolation: IsolationLevel) -> ListOffsetsResponse {
+        let Self { version, topics, denied } = self;
         let mut decompressor = Decompressor::default();
         let mut answer = |(index, search): (i32, Result<Search, ErrorCode>)| match search {
             Ok(search) => search.answer(index, isolation, version, &mut decompressor),
