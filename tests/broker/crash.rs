@@ -164,10 +164,10 @@ fn read_back(address: SocketAddr, partition: i32) -> Vec<(i64, i64)> {
         let before = log.len();
         for batch in batches(bytes) {
             let Ok(batch) = batch else { break };
-            for record in batch.records().unwrap() {
+            for record in batch.records() {
                 let record = record.unwrap();
                 let number = i64::from_be_bytes(record.value.unwrap().try_into().unwrap());
-                let offset = batch.header.base_offset + i64::from(record.offset_delta);
+                let offset = batch.header().base_offset + i64::from(record.offset_delta);
                 if offset >= from {
                     log.push((offset, number));
                 }
