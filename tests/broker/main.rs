@@ -13,5 +13,6 @@
 
 mod client;
 mod crash;
+mod disk;
 #[path = "../support/mod.rs"]
 mod support;
