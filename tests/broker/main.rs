@@ -14,5 +14,6 @@
 mod client;
 mod crash;
 mod disk;
+mod door;
 #[path = "../support/mod.rs"]
 mod support;
