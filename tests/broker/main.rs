@@ -15,5 +15,6 @@ mod client;
 mod crash;
 mod disk;
 mod door;
+mod rights;
 #[path = "../support/mod.rs"]
 mod support;
