@@ -108,11 +108,7 @@ fn other_protocols_are_closed() {
 }
 
 fn api_versions(name: &str, version: i16) -> std::io::Result<ApiVersionsResponse> {
-    let request = ApiVersionsRequest {
-        client_software_name: name.into(),
-        client_software_version: "1".into(),
-        ..Default::default()
-    };
+    let request = ApiVersionsRequest { client_software_name: name.into(), client_software_version: "1".into() };
     connect().ask(ApiKey::ApiVersions, version, &request)
 }
 
