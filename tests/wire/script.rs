@@ -94,7 +94,14 @@ impl Script {
             if step.eventually {
                 std::thread::sleep(Duration::from_millis(1500));
             }
-            step.response = without(play.step(step), step);
+            let before = play.names.clone();
+            let mut response = play.step(step);
+            while step.eventually && response["ErrorCode"] == COORDINATOR_LOAD_IN_PROGRESS {
+                std::thread::sleep(Duration::from_millis(100));
+                play.names = before.clone();
+                response = play.step(step);
+            }
+            step.response = without(response, step);
         }
     }
 }
@@ -396,6 +403,9 @@ impl Peer {
         Self { clear: at(clear), sasl: at(sasl), dir, broker: None, java: None }
     }
 }
+
+/// Kafka has no producer ids yet; it is asked again.
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 
 /// The latest version of ApiVersions in Apache Kafka 4.3.1.
 const API_VERSIONS_LATEST: i16 = 4;
