@@ -263,7 +263,9 @@ impl<'a> Play<'a> {
     fn ask(&self, connection: &mut Connection, api: &str, version: i16, body: &Value) -> Option<Value> {
         let request = self.message(api, Kind::Request);
         let response = self.message(api, Kind::Response);
-        let is_flexible = |m: &Message| m.flexible.is_some_and(|f| f.min <= version && version <= f.max);
+        // A version of ApiVersions that there is not yet is written as the latest, as a newer client's would be.
+        let known = if api == "ApiVersions" { version.min(API_VERSIONS_LATEST) } else { version };
+        let is_flexible = |m: &Message| m.flexible.is_some_and(|f| f.min <= known && known <= f.max);
         connection.correlation += 1;
         let mut frame = Vec::new();
         frame.extend(request.id.unwrap().to_be_bytes());
@@ -274,12 +276,12 @@ impl<'a> Play<'a> {
         if is_flexible(request) {
             frame.push(0);
         }
-        frame.extend(dynamic::encode(request, version, body));
+        frame.extend(dynamic::encode(request, known, body));
         let answer = connection.exchange(&frame)?;
         assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
         if api == "ApiVersions" {
             // Its header never has tags, and a version the peer does not know is answered as version 0.
-            let version = if version > API_VERSIONS_LATEST { 0 } else { version };
+            let version = if known < version { 0 } else { version };
             return Some(dynamic::decode(response, version, &answer[4..]));
         }
         let header = if is_flexible(response) { 5 } else { 4 };
