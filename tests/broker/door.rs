@@ -4,7 +4,7 @@
 //! After every case the broker still serves a good login.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Weak};
 
 use schloss::protocol::api::ApiKey;
 use schloss::protocol::messages::api_versions_request::ApiVersionsRequest;
@@ -14,15 +14,24 @@ use crate::client::Client;
 use crate::support::{Broker, free_port, write};
 
 struct House {
-    _broker: Mutex<Broker>,
+    _broker: Broker,
     _dir: tempfile::TempDir,
     sasl: SocketAddr,
 }
 
-/// One broker for all cases: none of them may harm it.
-fn house() -> &'static House {
-    static HOUSE: OnceLock<House> = OnceLock::new();
-    HOUSE.get_or_init(|| {
+/// One broker for all cases that run at a time: none of them may harm it. The last one takes it down.
+fn house() -> Arc<House> {
+    static HOUSE: Mutex<Weak<House>> = Mutex::new(Weak::new());
+    let mut known = HOUSE.lock().unwrap();
+    known.upgrade().unwrap_or_else(|| {
+        let house = Arc::new(House::start());
+        *known = Arc::downgrade(&house);
+        house
+    })
+}
+
+impl House {
+    fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (clear, sasl) = (free_port(), free_port());
         let config = dir.path().join("server.properties");
@@ -39,8 +48,8 @@ fn house() -> &'static House {
             ),
         );
         let broker = Broker::start(&["serve", config.to_str().unwrap()], &[]);
-        House { _broker: Mutex::new(broker), _dir: dir, sasl: SocketAddr::from(([127, 0, 0, 1], sasl)) }
-    })
+        Self { _broker: broker, _dir: dir, sasl: SocketAddr::from(([127, 0, 0, 1], sasl)) }
+    }
 }
 
 fn connect() -> Client {
@@ -78,6 +87,7 @@ fn closes(frame: &[u8]) {
 
 #[test]
 fn nothing_but_the_three_apis_passes_before_a_login() {
+    let _house = house();
     for key in (-5..=95).chain([9999, i16::MAX]).filter(|key| ![17, 18, 36].contains(key)) {
         for version in [0, 9] {
             closes(&header(key, version, version == 9));
@@ -88,6 +98,7 @@ fn nothing_but_the_three_apis_passes_before_a_login() {
 
 #[test]
 fn lengths_that_are_none_close_at_once() {
+    let _house = house();
     for length in [-1_i32, i32::MIN, i32::MAX, 524_289, 0] {
         let mut client = connect();
         std::io::Write::write_all(&mut client.stream, &length.to_be_bytes()).unwrap();
@@ -99,6 +110,7 @@ fn lengths_that_are_none_close_at_once() {
 
 #[test]
 fn other_protocols_are_closed() {
+    let _house = house();
     for greeting in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"[..]] {
         let mut client = connect();
         std::io::Write::write_all(&mut client.stream, greeting).unwrap();
@@ -114,6 +126,7 @@ fn api_versions(name: &str, version: i16) -> std::io::Result<ApiVersionsResponse
 
 #[test]
 fn api_versions_is_answered_once_and_checked() {
+    let _house = house();
     assert_eq!(api_versions("test", 3).unwrap().error_code, 0);
     assert_eq!(api_versions("a b", 3).unwrap().error_code, 42, "names with blanks are INVALID_REQUEST");
 
@@ -134,6 +147,7 @@ fn api_versions_is_answered_once_and_checked() {
 
 #[test]
 fn hostile_lengths_inside_a_body_close() {
+    let _house = house();
     let start = header(18, 3, true);
     for tail in [
         // A string of 2^32-1 bytes, a number that never ends, 2^31-1 tagged fields, tags out of order.
@@ -149,6 +163,7 @@ fn hostile_lengths_inside_a_body_close() {
 
 #[test]
 fn a_handshake_knows_its_mechanisms_and_its_place() {
+    let _house = house();
     for mechanism in ["SCRAM-SHA-1", "plain", "", "PLAIN "] {
         let mut client = connect();
         let answer = client.handshake(1, mechanism);
@@ -173,6 +188,7 @@ fn a_handshake_knows_its_mechanisms_and_its_place() {
 
 #[test]
 fn plain_is_told_what_kafka_tells() {
+    let _house = house();
     const WRONG: &str = "Authentication failed: Invalid username or password";
     for (token, text) in [
         (&b"\0alice\0wrong"[..], WRONG),
@@ -206,6 +222,7 @@ fn plain_is_told_what_kafka_tells() {
 
 #[test]
 fn tokens_without_headers_log_in_too() {
+    let _house = house();
     let mut client = connect();
     assert_eq!(client.handshake(0, "PLAIN").error_code, 0);
     client.send_frame(b"\0alice\0alices-long-password").unwrap();
@@ -221,6 +238,7 @@ fn tokens_without_headers_log_in_too() {
 
 #[test]
 fn a_login_is_not_taken_twice() {
+    let _house = house();
     let mut client = Client::login(house().sasl, "alice", "alices-long-password");
     let answer = client.authenticate(b"\0alice\0alices-long-password").unwrap();
     assert_eq!(answer.error_code, 34);
@@ -229,6 +247,7 @@ fn a_login_is_not_taken_twice() {
 
 #[test]
 fn scram_refuses_what_is_not_scram() {
+    let _house = house();
     for first in [
         &b"n,a=root,n=bob,r=abcdefghijklmnop"[..],
         b"y,,n=bob,r=abcdefghijklmnop",
@@ -252,6 +271,7 @@ fn scram_refuses_what_is_not_scram() {
 
 #[test]
 fn an_unknown_scram_user_looks_like_a_known_one() {
+    let _house = house();
     let challenge = || {
         let mut client = connect();
         assert_eq!(client.handshake(1, "SCRAM-SHA-256").error_code, 0);

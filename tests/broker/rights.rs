@@ -2,7 +2,7 @@
 //! rights that are taken away while somebody waits.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,18 +26,28 @@ use crate::client::Client;
 use crate::support::{Broker, free_port, write};
 
 struct House {
-    _broker: Mutex<Broker>,
+    _broker: Broker,
     _dir: tempfile::TempDir,
     sasl: SocketAddr,
 }
 
-fn house() -> &'static House {
-    static HOUSE: OnceLock<House> = OnceLock::new();
-    HOUSE.get_or_init(|| {
+fn house() -> Arc<House> {
+    static HOUSE: Mutex<Weak<House>> = Mutex::new(Weak::new());
+    let mut known = HOUSE.lock().unwrap();
+    known.upgrade().unwrap_or_else(|| {
+        let house = Arc::new(House::start());
+        *known = Arc::downgrade(&house);
+        house
+    })
+}
+
+impl House {
+    fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sasl = free_port();
-        let users: String =
-            ["root", "alice", "bob", "carol", "dave", "erin"].map(|user| format!("user_{user}=\"{user}s-long-password\" ")).concat();
+        let users: String = ["root", "alice", "bob", "carol", "dave", "erin"]
+            .map(|user| format!("user_{user}=\"{user}s-long-password\" "))
+            .concat();
         let config = dir.path().join("server.properties");
         write(
             &config,
@@ -53,8 +63,8 @@ fn house() -> &'static House {
             ),
         );
         let broker = Broker::start(&["serve", config.to_str().unwrap()], &[]);
-        House { _broker: Mutex::new(broker), _dir: dir, sasl: SocketAddr::from(([127, 0, 0, 1], sasl)) }
-    })
+        Self { _broker: broker, _dir: dir, sasl: SocketAddr::from(([127, 0, 0, 1], sasl)) }
+    }
 }
 
 fn login(user: &str) -> Client {
@@ -139,6 +149,7 @@ const PREFIXED: PatternType = PatternType::Prefixed;
 
 #[test]
 fn rules_are_decided_as_kafka_decides_them() {
+    let _house = house();
     let mut root = login("root");
     for topic in ["pay-one", "pay", "Pay-one", "ledger"] {
         assert_eq!(create(&mut root, topic), 0);
@@ -170,6 +181,7 @@ fn rules_are_decided_as_kafka_decides_them() {
 
 #[test]
 fn nobody_is_a_replica_by_saying_so() {
+    let _house = house();
     let mut root = login("root");
     assert_eq!(create(&mut root, "replicated"), 0);
     grant("alice", &[(ALLOW, AclOperation::All, LITERAL, "replicated")]);
@@ -190,6 +202,7 @@ fn nobody_is_a_replica_by_saying_so() {
 
 #[test]
 fn what_is_no_batch_is_refused() {
+    let _house = house();
     let mut root = login("root");
     assert_eq!(create(&mut root, "strict"), 0);
     let good = batch();
@@ -220,6 +233,7 @@ fn what_is_no_batch_is_refused() {
 
 #[test]
 fn names_that_would_leave_the_directory_are_no_names() {
+    let _house = house();
     let mut root = login("root");
     for name in ["", ".", "..", "../x", "a/b", &"x".repeat(250), "nul\0", "é"] {
         assert_eq!(create(&mut root, name), 17, "{name:?}");
@@ -233,6 +247,7 @@ fn names_that_would_leave_the_directory_are_no_names() {
 
 #[test]
 fn a_right_that_is_taken_away_ends_a_waiting_fetch() {
+    let _house = house();
     let mut root = login("root");
     assert_eq!(create(&mut root, "watched"), 0);
     grant("erin", &[(ALLOW, AclOperation::Read, LITERAL, "watched")]);
