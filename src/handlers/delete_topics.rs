@@ -151,6 +151,8 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
     }
     let mut permitted: Vec<Permitted> = Vec::new();
     let mut seen = BTreeSet::new();
+    // By its name and by its id: such a topic is not deleted at all.
+    let mut named_twice = BTreeSet::new();
     for (named, view, permit) in candidates {
         let (id, name) = (view.id().0, view.name().clone());
         // Who asked by name is not told the id.
@@ -168,10 +170,13 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
             Ok(permit) if seen.insert(id) => permitted.push((view, permit, named.0.is_none())),
             Ok(_) => {
                 let text = "The provided topic name maps to an ID that was already supplied.";
-                refusals.push(refused(None, id, &ApiError::new(ErrorCode::InvalidRequest, text)));
+                let error = ApiError::new(ErrorCode::InvalidRequest, text);
+                refusals.push(refused(Some(view.name().as_str()), id, &error));
+                named_twice.insert(id);
             }
         }
     }
+    permitted.retain(|(view, ..)| !named_twice.contains(&view.id().0));
     (permitted, refusals)
 }
 

@@ -23,8 +23,9 @@ pub(super) const SPEC: Spec =
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let filter = filter(&request);
-    if is_unknown(&filter) {
-        // `DescribeAclsRequest` does not parse them: Kafka closes before it asks for rights.
+    if has_zero(&request) {
+        // `DescribeAclsRequest` does not parse zeros: Kafka closes before it asks for rights. Other numbers that mean
+        // nothing match nothing.
         return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element that is not known")));
     }
     let response = if context.is_allowed(Action::cluster(AclOperation::Describe)).await {
@@ -45,6 +46,14 @@ fn filter(request: &DescribeAclsRequest) -> AclFilter {
         operation: AclOperation::from_code(request.operation),
         permission: AclPermission::from_code(request.permission_type),
     }
+}
+
+/// Whether the filter says UNKNOWN in so many words.
+const fn has_zero(request: &DescribeAclsRequest) -> bool {
+    request.resource_type_filter == 0
+        || request.pattern_type_filter == 0
+        || request.operation == 0
+        || request.permission_type == 0
 }
 
 /// Whether the filter says something that this version of the protocol has no word for.

@@ -67,7 +67,7 @@ async fn describe(context: &RequestContext<'_>, resource: &DescribeConfigsResour
                 Err(plain(ErrorCode::GroupAuthorizationFailed))
             }
         }
-        other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        _ => Err(plain(ErrorCode::InvalidRequest)),
     }
 }
 

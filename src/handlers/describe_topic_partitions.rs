@@ -27,6 +27,11 @@ pub(super) const SPEC: Spec =
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeTopicPartitionsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let cursor = Cursor::of(&request);
+    if !cursor.fits(&request) {
+        let topics = request.topics.iter().map(|topic| failed(&topic.name, ErrorCode::InvalidRequest)).collect();
+        let response = DescribeTopicPartitionsResponse { topics, ..Default::default() };
+        return Ok(Reply::Now(context.responder().respond(&response)));
+    }
     let mut page = Page {
         left: usize::try_from(request.response_partition_limit.min(context.broker.settings.max_partitions_per_page))
             .unwrap_or(0)
@@ -81,6 +86,12 @@ impl Cursor {
             }
             None => Self { topic: String::new(), partition: 0 },
         }
+    }
+
+    /// A cursor points at a topic of the request; when all topics are asked for, it may have been deleted since.
+    fn fits(&self, request: &DescribeTopicPartitionsRequest) -> bool {
+        let is_asked = request.topics.is_empty() || request.topics.iter().any(|topic| *topic.name == *self.topic);
+        request.cursor.is_none() || (self.partition >= 0 && is_asked)
     }
 
     fn first_partition(&self, topic: &str) -> i32 {

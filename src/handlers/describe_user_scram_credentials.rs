@@ -27,13 +27,16 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         let code = ErrorCode::ClusterAuthorizationFailed;
         DescribeUserScramCredentialsResponse {
             error_code: code.code(),
-            error_message: Some(code.message().into()),
-            // Kafka says the code once more, of a user without a name.
-            results: vec![DescribeUserScramCredentialsResult {
-                error_code: code.code(),
-                error_message: Some(code.message().into()),
-                ..Default::default()
-            }],
+            error_message: None,
+            // Kafka says the code once more for each user that was asked for, without the name.
+            results: vec![
+                DescribeUserScramCredentialsResult {
+                    error_code: code.code(),
+                    error_message: None,
+                    ..Default::default()
+                };
+                request.users.as_ref().map_or(1, Vec::len)
+            ],
             ..Default::default()
         }
     };

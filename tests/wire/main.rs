@@ -86,7 +86,8 @@ fn every_api_has_its_scripts() {
             let path = folder.join(&file);
             let is_whole = path.is_file() && {
                 let steps = Script::read(&path).steps;
-                steps.iter().any(|step| step.api == spec.key.name()) && steps.iter().all(|step| !step.response.is_null())
+                steps.iter().any(|step| step.api == spec.key.name())
+                    && steps.iter().all(|step| !step.response.is_null())
             };
             if !is_whole {
                 missing.push(file);

@@ -204,6 +204,9 @@ fn without(value: Value, step: &Step) -> Value {
     sorted(drop_from(value, step), step)
 }
 
+/// What an item of a list is told by, so that the same items meet in a comparison.
+const NAMES: [&str; 4] = ["Name", "ResourceName", "Topic", "User"];
+
 fn sorted(value: Value, step: &Step) -> Value {
     match value {
         Value::Object(object) => {
@@ -212,7 +215,7 @@ fn sorted(value: Value, step: &Step) -> Value {
                 if step.unordered.contains(&name)
                     && let Value::Array(items) = &mut value
                 {
-                    items.sort_by_key(ToString::to_string);
+                    items.sort_by_key(|item| (NAMES.map(|name| item[name].to_string()), item.to_string()));
                 }
                 (name, value)
             });
@@ -447,9 +450,7 @@ impl Peer {
             support::kafka_tool("storage", &args, "").expect(0, "Formatting");
             let files = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap());
             let files = files.filter(|entry| entry.file_type().unwrap().is_file());
-            files
-                .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
-                .collect()
+            files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
         });
         fs::create_dir_all(&data).unwrap();
         for (name, bytes) in files {
