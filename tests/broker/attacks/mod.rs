@@ -12,7 +12,7 @@ mod scram;
 mod tls;
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -25,8 +25,7 @@ use crate::client::Client;
 use crate::support::{Broker, free_port, repository, run, schloss, write};
 
 /// Users of PLAIN, each with the password `NAME-secret`; `u71` and so on have the rights of the case so numbered.
-const PLAIN_USERS: [&str; 11] =
-    ["admin", "alice", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
+const PLAIN_USERS: [&str; 11] = ["admin", "alice", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
 /// The user of SCRAM-SHA-256.
 const SCRAM_USER: &str = "bob";
 const SCRAM_PASSWORD: &str = "bob-secret";
@@ -36,6 +35,8 @@ struct World {
     clear: SocketAddr,
     sasl: SocketAddr,
     tls: SocketAddr,
+    /// Port of a SASL listener for IPv6 and IPv4 in one, if this machine has IPv6.
+    both: Option<u16>,
     ca: PathBuf,
     dir: PathBuf,
     /// Closed when this process ends, however it ends: then the broker and its folder go too.
@@ -53,6 +54,9 @@ impl World {
         let certs = dir.join("certs");
         run(Command::new(repository().join("certs/make")).arg(&certs), "").expect(0, "");
         let [clear, sasl, tls] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let both = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok().then(free_port);
+        let both_listener = both.map_or_else(String::new, |port| format!(",BOTH://[::]:{port}"));
+        let both_advertised = both.map_or_else(String::new, |port| format!(",BOTH://localhost:{port}"));
         let users = PLAIN_USERS.iter().fold(String::new(), |mut users, user| {
             let _ = write!(users, " user_{user}=\"{user}-secret\"");
             users
@@ -62,10 +66,16 @@ impl World {
             &config,
             &format!(
                 "schloss.profile=compat\nprocess.roles=broker,controller\nnode.id=1\n\
-                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}\n\
+                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}{both_listener}\n\
+                 advertised.listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}{both_advertised}\n\
+                 listener.security.protocol.map=\
+                 PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,BOTH:SASL_PLAINTEXT\n\
                  inter.broker.listener.name=PLAINTEXT\n\
                  sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
                  listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+                 org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
+                 listener.name.both.sasl.enabled.mechanisms=PLAIN\n\
+                 listener.name.both.plain.sasl.jaas.config=\
                  org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
                  listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=\
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
@@ -93,7 +103,7 @@ impl World {
             .spawn()
             .unwrap();
         let end = watchdog.stdin.take().unwrap();
-        Self { broker, clear, sasl, tls, ca: certs.join("ca.crt"), dir, _end: end }
+        Self { broker, clear, sasl, tls, both, ca: certs.join("ca.crt"), dir, _end: end }
     }
 
     fn login(&self, user: &str) -> Client {
@@ -122,8 +132,7 @@ impl World {
 }
 
 fn create_topic(client: &mut Client, name: &str) -> i16 {
-    let topic =
-        CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let topic = CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
     let answer: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request).unwrap();
     answer.topics[0].error_code

@@ -6,6 +6,12 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use schloss::protocol::api::ApiKey;
+use schloss::protocol::messages::alter_user_scram_credentials_request::{
+    AlterUserScramCredentialsRequest, ScramCredentialUpsertion,
+};
+use schloss::protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
 
 use super::{SCRAM_PASSWORD, SCRAM_USER, World, closes, world};
 use crate::client::Client;
@@ -111,9 +117,11 @@ fn refused(attempt: &Attempt<'_>, steps: usize, case: &str) -> Outcome {
 #[test]
 fn an_honest_client_logs_in() {
     assert_eq!(Attempt::default().run(world()).code, 0);
-    let named_itself =
-        Attempt { header: "n,a=bob,", told_header: "n,a=bob,", ..Attempt::default() };
+    let named_itself = Attempt { header: "n,a=bob,", told_header: "n,a=bob,", ..Attempt::default() };
     assert_eq!(named_itself.run(world()).code, 0);
+    // librdkafka before 2.6.1 sends its own nonce twice; it is let in, as docs/deviations.md says.
+    let doubled = Attempt { nonce: |agreed| format!("{NONCE}{agreed}"), ..Attempt::default() };
+    assert_eq!(doubled.run(world()).code, 0);
 }
 
 #[test]
@@ -139,8 +147,8 @@ fn first_messages_that_are_refused() {
 /// Case 38: `y,,` says that the client could bind the channel but believes that the server can't, which is so here.
 #[test]
 fn a_client_that_could_bind_the_channel() {
-    let outcome = Attempt { header: "y,,", told_header: "y,,", ..Attempt::default() }.run(world());
-    assert_eq!(outcome.code, 58, "{outcome:?}");
+    refused(&Attempt { header: "y,,", told_header: "y,,", ..Attempt::default() }, 0, "case 38, y");
+    world().still_serves();
 }
 
 /// Case 32.
@@ -187,6 +195,26 @@ fn last_messages_that_are_refused() {
 fn a_credential_of_another_mechanism() {
     let outcome = Attempt { mechanism: "SCRAM-SHA-512", ..Attempt::default() }.run(world());
     assert_eq!((outcome.code, outcome.steps), (58, 1), "{outcome:?}");
+    world().still_serves();
+}
+
+/// Case 40: what is too weak to be stored, or too strong to be checked, is not stored.
+#[test]
+fn iterations_have_bounds() {
+    let mut admin = world().login("admin");
+    for (iterations, code) in [(4095, 93), (16_385, 93), (0, 93), (-1, 93), (4096, 0)] {
+        let upsertion = ScramCredentialUpsertion {
+            name: "weak".into(),
+            mechanism: 1,
+            iterations,
+            salt: Bytes::from_static(b"salt-of-sixteen!"),
+            salted_password: Bytes::from_static(&[7; 32]),
+        };
+        let request = AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: vec![upsertion] };
+        let answer: AlterUserScramCredentialsResponse =
+            admin.ask(ApiKey::AlterUserScramCredentials, 0, &request).unwrap();
+        assert_eq!(answer.results[0].error_code, code, "{iterations}");
+    }
     world().still_serves();
 }
 
