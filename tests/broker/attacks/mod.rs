@@ -14,7 +14,7 @@ mod tls;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use schloss::protocol::api::ApiKey;
@@ -39,8 +39,8 @@ struct World {
     both: Option<u16>,
     ca: PathBuf,
     dir: PathBuf,
-    /// Closed when this process ends, however it ends: then the broker and its folder go too.
-    _end: ChildStdin,
+    /// Its input is closed when this process ends, however it ends: then the broker and its folder go too.
+    _watchdog: Child,
 }
 
 fn world() -> &'static World {
@@ -94,7 +94,7 @@ impl World {
         schloss(&["storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config, "--add-scram", &scram])
             .expect(0, "Formatting");
         let broker = Broker::start(&["serve", config], &[]);
-        let mut watchdog = Command::new("sh")
+        let watchdog = Command::new("sh")
             .args(["-c", "read _; kill -9 \"$0\"; rm -rf \"$1\"", &broker.pid().to_string()])
             .arg(&dir)
             .stdin(Stdio::piped())
@@ -102,8 +102,7 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let end = watchdog.stdin.take().unwrap();
-        Self { broker, clear, sasl, tls, both, ca: certs.join("ca.crt"), dir, _end: end }
+        Self { broker, clear, sasl, tls, both, ca: certs.join("ca.crt"), dir, _watchdog: watchdog }
     }
 
     fn login(&self, user: &str) -> Client {
