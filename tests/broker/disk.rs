@@ -93,8 +93,7 @@ impl Node {
     /// A topic with a configuration of its own, a user, and what that user may do.
     fn administer(&self) {
         let mut client = Client::connect(self.address);
-        let config =
-            CreatableTopicConfig { name: "retention.ms".into(), value: Some("3600000".into()), ..Default::default() };
+        let config = CreatableTopicConfig { name: "retention.ms".into(), value: Some("3600000".into()) };
         let topic = CreatableTopic {
             name: "ruled".into(),
             num_partitions: 3,
@@ -374,6 +373,12 @@ fn format_speaks_as_kafkas() {
         ),
     );
     node.format(&["--ignore-formatted"]).expect(0, "All of the log directories are already formatted.");
+    let invalid = format!(
+        "Invalid cluster.id in: {}/meta.properties. Expected AAAAAAAAAAAAAAAAAAAABQ, but read {CLUSTER_ID}",
+        data.display()
+    );
+    let config = node.config.to_str().unwrap();
+    schloss(&["storage", "format", "-t", "AAAAAAAAAAAAAAAAAAAABQ", "-g", "-c", config]).expect(1, &invalid);
     let mut unformatted = Broker::launch(
         &["serve", node.config.to_str().unwrap(), "--override", &format!("log.dirs={}/other", data.display())],
         &[],
