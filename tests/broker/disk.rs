@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use schloss::model::acl::{AclOperation, AclPermission};
 use schloss::model::resource::{PatternType, ResourceType};
@@ -23,7 +25,7 @@ use schloss::protocol::messages::list_offsets_response::ListOffsetsResponse;
 use schloss::security::sasl::scram_keys::salted_password;
 
 use crate::client::Client;
-use crate::support::{Broker, Finished, free_port, kafka_libs, kafka_tool, kcat, run, schloss, write};
+use crate::support::{Broker, Finished, PATIENCE, free_port, kafka_libs, kafka_tool, kcat, run, schloss, write};
 
 struct Node {
     dir: tempfile::TempDir,
@@ -206,6 +208,65 @@ fn apaches_dump_tool_reads_every_file() {
     ] {
         assert!(dumped.stdout.contains(record), "{record} is not in\n{}", dumped.stdout);
     }
+}
+
+/// The whole of it at once: Apache Kafka serves what we wrote, and we what it wrote after that.
+#[test]
+fn apache_kafka_takes_the_directory_over_and_gives_it_back() {
+    if kafka_libs().is_none() || kcat().is_none() {
+        return;
+    }
+    let node = Node::new(
+        "auto.create.topics.enable=true\n\
+         listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
+    );
+    let read = || node.kcat(&["-C", "-t", "shared", "-o", "beginning", "-e", "-q"], "");
+    let numbered = |from: usize, to: usize| -> String { (from..to).map(|n| format!("{n} {:0900}\n", n)).collect() };
+    let produce = |lines: &str| {
+        node.kcat(&["-P", "-t", "shared", "-p", "0", "-X", "enable.idempotence=true"], lines).expect(0, "");
+    };
+    let mut broker = node.start();
+    node.administer();
+    produce(&numbered(0, 2500));
+    assert_eq!(broker.stop(), Some(0));
+
+    let mut kafka = Broker::launch_kafka(&node.config);
+    let start = Instant::now();
+    let mut seen = read();
+    while seen.stdout != numbered(0, 2500) {
+        assert!(start.elapsed() < PATIENCE, "Kafka does not serve it: {}\n{}", seen.stderr, kafka.output());
+        thread::sleep(Duration::from_millis(200));
+        seen = read();
+    }
+    // Not by kcat: Debian's is one that Kafka 4 does not let in.
+    let connect = node.dir.path().join("alice.properties");
+    write(
+        &connect,
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\n\
+         sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \
+         username=\"alice\" password=\"alices-secret\";\n",
+    );
+    let (sasl, connect) = (node.sasl.to_string(), connect.to_str().unwrap());
+    let listed =
+        kafka_tool("topics", &["--bootstrap-server", &sasl, "--command-config", connect, "--list"], "").expect(0, "");
+    assert_eq!(listed.stdout, "ruled\n", "what alice may see");
+    produce(&numbered(2500, 4000));
+    // What Java exits with on SIGTERM, its shutdown hooks done.
+    assert_eq!(kafka.stop(), Some(143));
+    for complaint in ["ERROR", "orrupt", "stray"] {
+        assert!(!kafka.output().contains(complaint), "{complaint} in\n{}", kafka.output());
+    }
+
+    let mut broker = node.start();
+    broker.wait_for_line("partitions opened in ");
+    assert!(broker.output().contains(", clean shutdown"), "{}", broker.output());
+    assert_eq!(read().stdout, numbered(0, 4000));
+    let alice = node.seen_by("alice", "alices-secret").expect(0, "topic \"ruled\" with 3 partitions");
+    assert!(!alice.stdout.contains("shared"), "{alice:?}");
+    produce(&numbered(4000, 4100));
+    assert_eq!(read().stdout, numbered(0, 4100));
+    assert_eq!(broker.stop(), Some(0));
 }
 
 #[test]

@@ -50,14 +50,16 @@ impl Broker {
 
     /// Starts `schloss` without waiting for anything.
     pub fn launch(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_schloss"))
-            .args(args)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_schloss")).args(args).envs(env.iter().copied()))
+    }
+
+    /// Starts Apache Kafka on a server.properties, without waiting for anything.
+    pub fn launch_kafka(config: &Path) -> Self {
+        Self::spawn(Command::new(repository().join("tests/tools/kafka")).arg("server").arg(config))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
