@@ -43,7 +43,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         let error = ApiError::new(ErrorCode::InvalidRequest, "Topic deletion is disabled.");
         named.iter().map(|(name, id)| refused(name.as_deref(), *id, &error)).collect()
     } else {
-        let error = ApiError::of(ErrorCode::TopicDeletionDisabled);
+        let error = ApiError::bare(ErrorCode::TopicDeletionDisabled);
         named.iter().map(|(name, id)| refused(name.as_deref(), *id, &error)).collect()
     };
     let response = DeleteTopicsResponse { responses, ..Default::default() };
@@ -150,10 +150,11 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
         }
     }
     let mut permitted: Vec<Permitted> = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut twice = BTreeSet::new();
     for (named, view, permit) in candidates {
         let (id, name) = (view.id().0, view.name().clone());
-        let refuse = |error: &ApiError| refused(Some(view.name().as_str()), id, error);
+        // Who named it is not told its id.
+        let refuse = |error: &ApiError| refused(Some(view.name().as_str()), named.1, error);
         let permit = match permit {
             Some(permit) => permit.narrowed_to_topic(id, name).ok_or(ErrorCode::TopicAuthorizationFailed),
             None => context.admit_one::<op::Delete>(Resource::Topic { id, name }).await,
@@ -164,13 +165,16 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
                 let text = "The broker's own topics are not deleted.";
                 refusals.push(refuse(&ApiError::new(ErrorCode::InvalidTopicException, text)));
             }
-            Ok(permit) if seen.insert(id) => permitted.push((view, permit, named.0.is_none())),
-            Ok(_) => {
+            Ok(_) if permitted.iter().any(|(earlier, _, _)| earlier.id() == view.id()) => {
                 let text = "The provided topic name maps to an ID that was already supplied.";
-                refusals.push(refused(None, id, &ApiError::new(ErrorCode::InvalidRequest, text)));
+                let error = ApiError::new(ErrorCode::InvalidRequest, text);
+                refusals.push(refused(Some(view.name().as_str()), id, &error));
+                twice.insert(id);
             }
+            Ok(permit) => permitted.push((view, permit, named.0.is_none())),
         }
     }
+    permitted.retain(|(view, _, _)| !twice.contains(&view.id().0));
     (permitted, refusals)
 }
 
