@@ -131,7 +131,8 @@ fn result(
     let base = DescribeConfigsResult {
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
-        error_message: None,
+        // Kafka leaves its own default here, where others have null.
+        error_message: Some("".into()),
         ..Default::default()
     };
     match described {

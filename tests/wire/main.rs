@@ -24,6 +24,7 @@ mod support;
 use std::path::PathBuf;
 
 use script::{Peer, Script};
+use serde_json::Value;
 
 fn scripts() -> Vec<PathBuf> {
     let folder = support::repository().join("tests/wire/scripts");
@@ -47,6 +48,59 @@ fn schloss_answers_as_recorded() {
         }
     }
     assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// `api_name-answers.json` and `api_name-refuses.json`: each API has one script where Kafka answers data and one where it
+/// refuses.
+#[test]
+fn every_api_answers_in_one_script_and_refuses_in_another() {
+    let mut missing = Vec::new();
+    for spec in schloss::handlers::table() {
+        let api = spec.key.name();
+        for (what, wanted) in [("answers", false), ("refuses", true)] {
+            let name = format!("{}-{what}.json", snake_case(api));
+            let path = support::repository().join("tests/wire/scripts").join(&name);
+            let is_shown = path.is_file()
+                && Script::read(&path).steps.iter().any(|step| step.api == api && is_refusal(&step.response) == wanted);
+            if !is_shown {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not there, or without such an answer: {}", missing.join(", "));
+}
+
+#[test]
+fn every_script_was_recorded() {
+    for path in scripts() {
+        let script = Script::read(&path);
+        assert!(script.recorded_on.starts_with("Apache Kafka 4.3.1"), "{}: {}", path.display(), script.recorded_on);
+        let unanswered = script.steps.iter().position(|step| step.response.is_null());
+        assert_eq!(unanswered, None, "{}: a step has no answer; tests/wire/record records it", path.display());
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+/// Is there an error anywhere in this answer, or none at all?
+fn is_refusal(answer: &Value) -> bool {
+    match answer {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| (name == "ErrorCode" && value != 0) || (!value.is_string() && is_refusal(value))),
+        Value::Array(items) => items.iter().any(is_refusal),
+        Value::String(text) => text == "closed",
+        _ => false,
+    }
 }
 
 #[test]

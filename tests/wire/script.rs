@@ -112,6 +112,12 @@ impl Script {
     pub fn record(&mut self, peer: &Peer) {
         let mut play = Play::new(peer);
         for step in &mut self.steps {
+            if step.eventually {
+                // Asking sets it off.
+                let before = play.names.clone();
+                play.step(step);
+                play.names = before;
+            }
             if step.eventually || step.kafka_needs_a_moment {
                 std::thread::sleep(Duration::from_millis(1500));
             }
@@ -252,6 +258,9 @@ impl Names {
                         ("ClusterId", Value::String(_)) => json!("<cluster>"),
                         ("Port", Value::Number(_)) => json!("<port>"),
                         ("FinalizedFeaturesEpoch", Value::Number(_)) => json!("<offset>"),
+                        ("ErrorMessage", Value::String(text)) if text.starts_with("Request Request(") => {
+                            json!("<the broker's dump of the request>")
+                        }
                         ("LogAppendTimeMs", Value::Number(n)) if n.as_i64() != Some(-1) => json!("<time>"),
                         _ => self.generalise(value),
                     };
@@ -305,7 +314,7 @@ impl<'a> Play<'a> {
             Some(response) => {
                 // acks=0 is answered by the next request's answer.
                 self.connections.insert(step.user.clone(), connection);
-                self.names.generalise(ordered(response, step))
+                self.names.generalise(ordered(self.peer.without_addresses(response), step))
             }
             None => json!("closed"),
         }
@@ -418,6 +427,7 @@ impl Connection {
 pub struct Peer {
     clear: SocketAddr,
     sasl: SocketAddr,
+    controller: u16,
     dir: tempfile::TempDir,
     broker: Option<support::Broker>,
     java: Option<Child>,
@@ -454,6 +464,26 @@ impl Peer {
         support::wait_for_port(peer.clear);
         support::wait_for_port(peer.sasl);
         peer
+    }
+
+    /// Names for the ports and the directory of this run, wherever a text holds them.
+    fn without_addresses(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let mut text = text.replace(self.dir.path().to_str().unwrap(), "<dir>");
+                for (name, port) in
+                    [("clear", self.clear.port()), ("sasl", self.sasl.port()), ("controller", self.controller)]
+                {
+                    text = text.replace(&format!(":{port}"), &format!(":<{name}>"));
+                }
+                Value::String(text)
+            }
+            Value::Object(fields) => {
+                Value::Object(fields.into_iter().map(|(name, value)| (name, self.without_addresses(value))).collect())
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.without_addresses(item)).collect(),
+            other => other,
+        }
     }
 
     /// What the broker printed, for the message of a failure.
@@ -505,7 +535,7 @@ impl Peer {
         let text: String = lines.iter().map(|(k, v)| format!("{k}={}\n", v.as_str().unwrap())).collect();
         fs::write(dir.path().join("server.properties"), text).unwrap();
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { clear: at(clear), sasl: at(sasl), dir, broker: None, java: None }
+        Self { clear: at(clear), sasl: at(sasl), controller, dir, broker: None, java: None }
     }
 }
 
