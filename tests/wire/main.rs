@@ -50,7 +50,7 @@ fn schloss_answers_as_recorded() {
     assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
-/// `api_name-answers.json` and `api_name-refuses.json`: each API has one script where Kafka answers data and one where it
+/// `api-name-answers.json` and `api-name-refuses.json`: each API has one script where Kafka answers data and one where it
 /// refuses.
 #[test]
 fn every_api_answers_in_one_script_and_refuses_in_another() {
@@ -58,7 +58,7 @@ fn every_api_answers_in_one_script_and_refuses_in_another() {
     for spec in schloss::handlers::table() {
         let api = spec.key.name();
         for (what, wanted) in [("answers", false), ("refuses", true)] {
-            let name = format!("{}-{what}.json", snake_case(api));
+            let name = format!("{}-{what}.json", hyphenated(api));
             let path = support::repository().join("tests/wire/scripts").join(&name);
             let is_shown = path.is_file()
                 && Script::read(&path).steps.iter().any(|step| step.api == api && is_refusal(&step.response) == wanted);
@@ -80,15 +80,16 @@ fn every_script_was_recorded() {
     }
 }
 
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
+/// `describe-cluster` for `DescribeCluster`.
+fn hyphenated(name: &str) -> String {
+    let mut hyphenated = String::new();
     for c in name.chars() {
-        if c.is_uppercase() && !snake.is_empty() {
-            snake.push('_');
+        if c.is_uppercase() && !hyphenated.is_empty() {
+            hyphenated.push('-');
         }
-        snake.extend(c.to_lowercase());
+        hyphenated.extend(c.to_lowercase());
     }
-    snake
+    hyphenated
 }
 
 /// Is there an error anywhere in this answer, or none at all?
