@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Order, Reply, RequestContext, Spec};
+use super::{CloseReason, Order, Reply, RequestContext, Spec};
 use crate::model::acl::{AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::{PatternType, ResourcePattern, ResourceType};
@@ -22,6 +22,10 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    if is_unknown(&request) {
+        // `DescribeAclsRequest` does not parse it: Kafka closes before it asks for rights.
+        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element UNKNOWN")));
+    }
     let response = if context.is_allowed(Action::cluster(AclOperation::Describe)).await {
         describe(context, &filter(&request))
     } else {
@@ -40,6 +44,11 @@ fn filter(request: &DescribeAclsRequest) -> AclFilter {
         operation: AclOperation::from_code(request.operation),
         permission: AclPermission::from_code(request.permission_type),
     }
+}
+
+/// Does the filter hold the word UNKNOWN itself? Codes that nobody knows merely match nothing.
+fn is_unknown(request: &DescribeAclsRequest) -> bool {
+    [request.resource_type_filter, request.pattern_type_filter, request.operation, request.permission_type].contains(&0)
 }
 
 fn describe(context: &RequestContext<'_>, filter: &AclFilter) -> DescribeAclsResponse {

@@ -14,5 +14,7 @@
 mod client;
 mod crash;
 mod disk;
+mod door;
+mod rights;
 #[path = "../support/mod.rs"]
 mod support;
