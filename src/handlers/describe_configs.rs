@@ -2,7 +2,8 @@
 //!
 //! Needs DescribeConfigs on the topic (else TOPIC_AUTHORIZATION_FAILED), on the cluster for brokers, loggers and client
 //! metrics (else CLUSTER_AUTHORIZATION_FAILED), on the group for groups (else GROUP_AUTHORIZATION_FAILED). A secret's value
-//! is null. A topic that may be described and is not there is UNKNOWN_TOPIC_OR_PARTITION.
+//! is null. A topic that may be described and is not there is UNKNOWN_TOPIC_OR_PARTITION. Groups (KIP-848) and client
+//! metrics (KIP-714) need not exist. The levels of this broker's loggers are no configs here: INVALID_REQUEST.
 
 use std::collections::HashSet;
 
