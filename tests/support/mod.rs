@@ -24,7 +24,8 @@ pub fn free_port() -> u16 {
     static NEXT: Mutex<u16> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
     if *next == 0 {
-        *next = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+        // Tests that start together have neighbouring numbers: far apart, so that none waits on another's port.
+        *next = 20_000 + u16::try_from(u64::from(std::process::id()) * 7_919 % 10_000).unwrap();
     }
     loop {
         *next = if *next >= 31_999 { 20_000 } else { *next + 1 };
