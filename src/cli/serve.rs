@@ -36,6 +36,7 @@ pub(super) fn run(arguments: &Arguments, env: BTreeMap<String, String>) -> ExitC
         overrides: arguments.overrides.clone(),
         jaas: arguments.jaas.clone(),
         env,
+        ..Sources::default()
     };
     let Some(loaded) = load(sources, lang) else { return ExitCode::from(exit::CONFIG) };
     if let Err(error) = install(Output::Stdout, filter.as_deref(), Arc::clone(&clock)) {

@@ -58,7 +58,7 @@ pub(super) fn run(verb: Verb, env: BTreeMap<String, String>) -> ExitCode {
 
 fn run_format(arguments: Format, env: BTreeMap<String, String>) -> ExitCode {
     let lang = Lang::from_env(|name| env.get(name).cloned());
-    let sources = Sources { file: Some(arguments.config), env, ..Sources::default() };
+    let sources = Sources { file: Some(arguments.config), only_format: true, env, ..Sources::default() };
     let Some(loaded) = load(sources, lang) else { return ExitCode::from(exit::CONFIG) };
     let config = loaded.config;
     let request = FormatRequest {

@@ -37,6 +37,8 @@ pub struct Sources {
     pub overrides: Vec<(String, String)>,
     /// `--jaas FILE`
     pub jaas: Option<PathBuf>,
+    /// Only directories are formatted: the JAAS file, which only a start is given, may be missing.
+    pub only_format: bool,
     /// The environment, read once by whoever may.
     pub env: BTreeMap<String, String>,
 }

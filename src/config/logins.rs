@@ -71,7 +71,7 @@ impl<'a> Logins<'a> {
             None => self.section(&lower, out),
         };
         let Some(modules) = modules else {
-            if kind == ModuleKind::Plain && !self.broken {
+            if kind == ModuleKind::Plain && !self.broken && !self.parts.sources.only_format {
                 let missing = Diagnostic::error(Code::J0040).arg(listener).arg(mechanism);
                 out.push(missing.arg(lower).arg(mechanism_lower));
             }

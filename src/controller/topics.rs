@@ -17,7 +17,7 @@ use crate::metadata::topics::directory_id;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::time::Mono;
-use crate::model::topic::{TopicId, TopicName, TopicNameError};
+use crate::model::topic::{TopicId, TopicName};
 use crate::model::uuid::Uuid;
 use crate::protocol::records::metadata::{PartitionRecord, RemoveTopicRecord, TopicRecord};
 use crate::security::authorizer::permit::{Permit, Resource, op};
@@ -194,7 +194,7 @@ impl Controller {
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
         }
         if let Err(error) = TopicName::check_new(name) {
-            return Err(ApiError::new(ErrorCode::InvalidTopicException, name_error_text(name, error)));
+            return Err(ApiError::new(ErrorCode::InvalidTopicException, error.sentence(name)));
         }
         if self.image.topics.id(name).is_some() {
             return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
@@ -389,20 +389,4 @@ impl Controller {
 
 fn refused(names: impl Iterator<Item = String>, error: &ApiError) -> Vec<CreatedTopic> {
     names.map(|name| CreatedTopic { name, result: Err(error.clone()) }).collect()
-}
-
-/// `Topic.validate`'s sentence.
-fn name_error_text(name: &str, error: TopicNameError) -> String {
-    let what = match error {
-        TopicNameError::Empty => "the empty string is not allowed".to_owned(),
-        TopicNameError::Dot => "'.' is not allowed".to_owned(),
-        TopicNameError::DotDot => "'..' is not allowed".to_owned(),
-        TopicNameError::TooLong => {
-            format!("the length of '{name}' is longer than the max allowed length {}", TopicName::MAX_LENGTH)
-        }
-        TopicNameError::Character => {
-            format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
-        }
-    };
-    format!("Topic name is invalid: {what}")
 }

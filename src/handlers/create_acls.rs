@@ -70,6 +70,7 @@ fn all(request: &CreateAclsRequest, error: &ApiError) -> Vec<AclCreationResult> 
 fn outcome(error: Option<&ApiError>) -> AclCreationResult {
     AclCreationResult {
         error_code: error.map_or(ErrorCode::None, ApiError::code).code(),
-        error_message: error.and_then(ApiError::message).map(Into::into),
+        // Kafka sends its text for "no error", which is empty, and not null.
+        error_message: error.map_or(Some(""), ApiError::message).map(Into::into),
     }
 }

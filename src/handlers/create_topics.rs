@@ -29,6 +29,9 @@ use crate::security::authorizer::{Action, Decision};
 pub(super) const SPEC: Spec =
     Spec::new(ApiKey::CreateTopics, Order::Barrier, |context, body| Box::pin(handle(context, body)));
 
+/// `ControllerApis.createTopics` says this instead of the code's text.
+const DENIED: &str = "Authorization failed.";
+
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = CreateTopicsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let names: Vec<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
@@ -39,7 +42,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     for ((topic, permit), describe) in request.topics.iter().zip(permits).zip(describable) {
         match permit {
             Some(permit) => topics.push(wanted(topic, permit, describe)),
-            None => results.push(refused(&topic.name, &ApiError::of(ErrorCode::TopicAuthorizationFailed))),
+            None => results.push(refused(&topic.name, &ApiError::new(ErrorCode::TopicAuthorizationFailed, DENIED))),
         }
     }
     if !topics.is_empty() {

@@ -6,7 +6,8 @@
 use bytes::Bytes;
 
 use super::create_acls::{NO_AUTHORIZER, keeps_acls};
-use super::{Order, Reply, RequestContext, Spec};
+use super::describe_acls::is_unknown;
+use super::{CloseReason, Order, Reply, RequestContext, Spec};
 use crate::controller::{ApiError, ControllerRequest, ControllerResponse, DeleteAcls};
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
@@ -25,11 +26,16 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DeleteAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    let filters: Vec<AclFilter> = request.filters.iter().map(filter).collect();
+    if filters.iter().any(is_unknown) {
+        // `DeleteAclsRequest` does not parse them: Kafka closes before it asks for rights.
+        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element that is not known")));
+    }
     let filter_results = match context.admit_one::<op::Alter>(Resource::Cluster).await {
         Err(code) => all(&request, &ApiError::of(code)),
         Ok(_) if !keeps_acls(context) => all(&request, &ApiError::new(ErrorCode::SecurityDisabled, NO_AUTHORIZER)),
         Ok(permit) => {
-            let delete = DeleteAcls { permit, filters: request.filters.iter().map(filter).collect() };
+            let delete = DeleteAcls { permit, filters };
             match context.broker.controller.submit(ControllerRequest::DeleteAcls(delete)).await {
                 Ok(ControllerResponse::DeleteAcls(results)) => results.into_iter().map(result).collect(),
                 Ok(_) => all(&request, &ApiError::of(ErrorCode::UnknownServerError)),

@@ -153,7 +153,8 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
     let mut seen = BTreeSet::new();
     for (named, view, permit) in candidates {
         let (id, name) = (view.id().0, view.name().clone());
-        let refuse = |error: &ApiError| refused(Some(view.name().as_str()), id, error);
+        // Who asked by name is not told the id.
+        let refuse = |error: &ApiError| refused(Some(view.name().as_str()), named.1, error);
         let permit = match permit {
             Some(permit) => permit.narrowed_to_topic(id, name).ok_or(ErrorCode::TopicAuthorizationFailed),
             None => context.admit_one::<op::Delete>(Resource::Topic { id, name }).await,

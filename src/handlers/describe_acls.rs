@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Order, Reply, RequestContext, Spec};
+use super::{CloseReason, Order, Reply, RequestContext, Spec};
 use crate::model::acl::{AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::{PatternType, ResourcePattern, ResourceType};
@@ -22,8 +22,13 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    let filter = filter(&request);
+    if is_unknown(&filter) {
+        // `DescribeAclsRequest` does not parse them: Kafka closes before it asks for rights.
+        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element that is not known")));
+    }
     let response = if context.is_allowed(Action::cluster(AclOperation::Describe)).await {
-        describe(context, &filter(&request))
+        describe(context, &filter)
     } else {
         failed(ErrorCode::ClusterAuthorizationFailed, None)
     };
@@ -40,6 +45,14 @@ fn filter(request: &DescribeAclsRequest) -> AclFilter {
         operation: AclOperation::from_code(request.operation),
         permission: AclPermission::from_code(request.permission_type),
     }
+}
+
+/// Whether the filter says something that this version of the protocol has no word for.
+pub(super) fn is_unknown(filter: &AclFilter) -> bool {
+    filter.resource_type == ResourceType::Unknown
+        || filter.pattern_type == PatternType::Unknown
+        || filter.operation == AclOperation::Unknown
+        || filter.permission == AclPermission::Unknown
 }
 
 fn describe(context: &RequestContext<'_>, filter: &AclFilter) -> DescribeAclsResponse {

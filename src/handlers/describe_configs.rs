@@ -76,8 +76,8 @@ async fn describe_topic(context: &RequestContext<'_>, name: &str) -> Result<Vec<
     match admissions.into_iter().next() {
         Some(TopicAdmission::Granted(_, view)) => Ok(context.topic_configs(&view)),
         Some(TopicAdmission::Unknown) => match TopicName::check_new(name) {
-            Ok(()) => Err(plain(ErrorCode::UnknownTopicOrPartition)),
-            Err(error) => Err((ErrorCode::InvalidTopicException, format!("Topic name is invalid: {error}"))),
+            Ok(()) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
+            Err(error) => Err((ErrorCode::InvalidTopicException, error.sentence(name))),
         },
         _ => Err(plain(ErrorCode::TopicAuthorizationFailed)),
     }
@@ -120,7 +120,8 @@ fn result(
     let base = DescribeConfigsResult {
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
-        error_message: None,
+        // Kafka sends its text for "no error", which is empty, and not null.
+        error_message: Some("".into()),
         ..Default::default()
     };
     match described {

@@ -49,7 +49,14 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         for (name, admission) in names.into_iter().zip(admissions) {
             match admission {
                 TopicAdmission::Granted(_, view) => page.add(context, &view, &cursor).await,
-                TopicAdmission::Unknown => page.add_error(name, unknown(name)),
+                TopicAdmission::Unknown => {
+                    let operations = context.authorized_operations(ResourceType::Topic, name).await;
+                    let unknown = unknown(name);
+                    page.add_error(
+                        name,
+                        DescribeTopicPartitionsResponseTopic { topic_authorized_operations: operations, ..unknown },
+                    );
+                }
                 TopicAdmission::Denied => denied.push(failed(name, ErrorCode::TopicAuthorizationFailed)),
             }
         }

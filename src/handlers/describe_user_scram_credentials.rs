@@ -28,6 +28,12 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         DescribeUserScramCredentialsResponse {
             error_code: code.code(),
             error_message: Some(code.message().into()),
+            // Kafka says the code once more, of a user without a name.
+            results: vec![DescribeUserScramCredentialsResult {
+                error_code: code.code(),
+                error_message: Some(code.message().into()),
+                ..Default::default()
+            }],
             ..Default::default()
         }
     };

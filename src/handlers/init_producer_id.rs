@@ -1,15 +1,16 @@
-//! InitProducerId v0–5 (KIP-98; producer's own id and epoch KIP-360 from v3), for idempotent producers.
+//! InitProducerId v0–5: ids for idempotent producers (KIP-98; v3 with an id to follow, KIP-360).
 //!
-//! Needs IdempotentWrite on the cluster or Write on any topic: CLUSTER_AUTHORIZATION_FAILED otherwise. Whatever id and
-//! epoch a producer without transactions brings along, it gets a new id with epoch 0, as in Kafka. A transactional id is
-//! answered TRANSACTIONAL_ID_AUTHORIZATION_FAILED: there are no transactions yet, and any other code is tried again for
-//! ever.
+//! Needs IdempotentWrite on the cluster or Write on any topic, else CLUSTER_AUTHORIZATION_FAILED. A producer that names the
+//! id it had gets a new one, as from Kafka: only transactional producers keep theirs. Transactional ids are refused with
+//! TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients take for final. While no block of ids is there the answer is
+//! COORDINATOR_LOAD_IN_PROGRESS, and clients ask again (`RPCProducerIdManager`).
 
 use bytes::Bytes;
 
-use super::{LaterReply, Order, Reply, RequestContext, Spec, produce};
+use super::{Order, Reply, RequestContext, Spec};
 use crate::model::acl::AclOperation;
 use crate::model::error_code::ErrorCode;
+use crate::model::producer::ProducerId;
 use crate::model::resource::ResourceType;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -22,41 +23,64 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = InitProducerIdRequest::decode(&mut Reader::new(body), context.header.api_version)?;
-    let responder = context.responder();
-    if let Err(code) = check(context, &request).await {
-        return Ok(Reply::Now(responder.respond(&failed(code))));
-    }
-    let next = context.next_producer_id();
-    Ok(Reply::Later(Box::pin(async move {
-        let response = match next.await {
-            Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
-            Err(code) => failed(code),
-        };
-        LaterReply::Respond(responder.respond(&response))
-    })))
-}
-
-async fn check(context: &RequestContext<'_>, request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
-    match &request.transactional_id {
-        Some(id) if id.is_empty() => return Err(ErrorCode::InvalidRequest),
-        Some(_) => {
-            produce::tell_of_transactions();
-            return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    let response = match init(context, &request).await {
+        Ok(producer_id) => {
+            InitProducerIdResponse { producer_id: producer_id.0, producer_epoch: 0, ..Default::default() }
         }
-        None => {}
-    }
-    let idempotent = Action::cluster(AclOperation::IdempotentWrite).quiet_if_denied();
-    if !context.is_allowed(idempotent).await && !context.is_allowed_any(AclOperation::Write, ResourceType::Topic).await
-    {
-        return Err(ErrorCode::ClusterAuthorizationFailed);
-    }
-    // Both or neither.
-    if (request.producer_id == -1) != (request.producer_epoch == -1) {
-        return Err(ErrorCode::InvalidRequest);
-    }
-    Ok(())
+        Err(code) => InitProducerIdResponse {
+            error_code: code.code(),
+            producer_id: ProducerId::NONE.0,
+            producer_epoch: -1,
+            ..Default::default()
+        },
+    };
+    Ok(Reply::Now(context.responder().respond(&response)))
 }
 
-fn failed(code: ErrorCode) -> InitProducerIdResponse {
-    InitProducerIdResponse { error_code: code.code(), producer_id: -1, producer_epoch: -1, ..Default::default() }
+async fn init(context: &RequestContext<'_>, request: &InitProducerIdRequest) -> Result<ProducerId, ErrorCode> {
+    match &request.transactional_id {
+        Some(id) => {
+            if !context.is_allowed(Action::new(AclOperation::Write, ResourceType::TransactionalId, id)).await {
+                return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+            }
+        }
+        None => {
+            let for_cluster = Action::cluster(AclOperation::IdempotentWrite).quiet_if_denied();
+            if !context.is_allowed(for_cluster).await
+                && !context.is_allowed_on_any(AclOperation::Write, ResourceType::Topic).await
+            {
+                return Err(ErrorCode::ClusterAuthorizationFailed);
+            }
+        }
+    }
+    check_predecessor(request)?;
+    match &request.transactional_id {
+        None => context.broker.producer_ids.next().ok_or(ErrorCode::CoordinatorLoadInProgress),
+        Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
+        Some(id) => {
+            context.report_transactions_unavailable(id);
+            Err(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
+    }
+}
+
+/// An id and an epoch that the producer had before come together or not at all.
+fn check_predecessor(request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
+    if (request.producer_id == -1) == (request.producer_epoch == -1) { Ok(()) } else { Err(ErrorCode::InvalidRequest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_predecessor_is_refused() {
+        let check = |producer_id, producer_epoch| {
+            check_predecessor(&InitProducerIdRequest { producer_id, producer_epoch, ..Default::default() })
+        };
+        assert_eq!(check(-1, -1), Ok(()));
+        assert_eq!(check(7, 3), Ok(()));
+        assert_eq!(check(7, -1), Err(ErrorCode::InvalidRequest));
+        assert_eq!(check(-1, 3), Err(ErrorCode::InvalidRequest));
+    }
 }

@@ -111,7 +111,7 @@ fn named_topics(request: &MetadataRequest, version: i16) -> Named {
     let mut seen = HashSet::new();
     let by_id = topics.iter().any(|t| !t.topic_id.is_zero());
     let references = topics.iter().filter_map(|topic| match (by_id, &topic.name) {
-        (true, _) => Some(Reference::Id(TopicId(topic.topic_id))),
+        (true, _) => (!topic.topic_id.is_zero()).then_some(Reference::Id(TopicId(topic.topic_id))),
         (false, Some(name)) => Some(Reference::Name(name.clone())),
         (false, None) => None,
     });

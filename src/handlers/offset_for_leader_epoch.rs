@@ -1,16 +1,18 @@
 //! OffsetForLeaderEpoch v2–4 (KIP-101; for clients KIP-320): where the records of a leader epoch end, which shows a client
 //! that what it read was truncated.
 //!
-//! Needs ClusterAction on the cluster, else Describe on each topic. An epoch that is not known is answered -1 and -1.
+//! Brokers need ClusterAction on the cluster, everybody else Describe on each topic. Only the leader answers; an epoch that
+//! it does not know is -1 with offset -1, which is no error. Topics that are refused come last, as from Kafka.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::asker::{after_writes, writes_before};
 use super::context::{TopicAdmission, TopicRef};
 use super::{LaterReply, Order, Reply, RequestContext, Spec};
-use crate::model::acl::AclOperation;
 use crate::model::error_code::ErrorCode;
-use crate::model::topic::{TopicId, TopicIdPartition};
+use crate::model::topic::TopicId;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
@@ -21,10 +23,7 @@ use crate::protocol::messages::offset_for_leader_epoch_response::{
 use crate::protocol::wire::{DecodeError, Message as _, Reader};
 use crate::replica::partition::Partition;
 use crate::replica::reader::TopicDescriber;
-use crate::security::authorizer::Action;
-use crate::security::authorizer::permit::{Resource, op};
-
-use std::sync::Arc;
+use crate::security::authorizer::permit::{Admission, Resource, Wanted, op};
 
 pub(super) const SPEC: Spec =
     Spec::new(ApiKey::OffsetForLeaderEpoch, Order::Overlaps, |context, body| Box::pin(handle(context, body)));
@@ -33,10 +32,14 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let version = context.header.api_version;
     let request = OffsetForLeaderEpochRequest::decode(&mut Reader::new(body), version)?;
     let opened = open(context, &request).await;
-    let topics: Vec<_> = request
+    let (denied, answered): (Vec<_>, Vec<_>) = request
         .topics
         .iter()
         .zip(opened)
+        .partition(|(_, opened)| matches!(opened, Err(ErrorCode::TopicAuthorizationFailed)));
+    let topics: Vec<_> = answered
+        .into_iter()
+        .chain(denied)
         .map(|(topic, opened)| (topic.topic.to_string(), questions(context, &topic.partitions, opened)))
         .collect();
     let responder = context.responder();
@@ -60,10 +63,8 @@ struct Opened {
 /// A broker may ask about everything; anybody else about what he may describe.
 async fn open(context: &RequestContext<'_>, request: &OffsetForLeaderEpochRequest) -> Vec<Result<Opened, ErrorCode>> {
     let named: Vec<TopicRef<'_>> = request.topics.iter().map(|topic| TopicRef::Name(&topic.topic)).collect();
-    let cluster = Action::cluster(AclOperation::ClusterAction).quiet_if_denied();
-    if context.is_allowed(cluster).await
-        && let Ok(permit) = context.admit_one::<op::ClusterAction>(Resource::Cluster).await
-    {
+    let cluster = Wanted { resource: Resource::Cluster, references: 1, log_if_denied: false };
+    if let Some(permit) = context.admit::<op::ClusterAction>(vec![cluster]).await.pop().and_then(Admission::granted) {
         let known = context.topics_for_replica(&permit, &named);
         let describer = Arc::new(context.broker.replicas.replica_describer(permit));
         let opened = known.into_iter().map(|topic| {
@@ -99,13 +100,8 @@ fn questions(
 ) -> Vec<Question> {
     let target = |index: i32| {
         let opened = opened.as_ref().map_err(|code| *code)?;
-        if usize::try_from(index).is_ok_and(|at| at < opened.partitions) {
-            let id = TopicIdPartition { topic_id: opened.id, partition: index };
-            let partition = context.broker.replicas.find(id).ok_or(ErrorCode::NotLeaderOrFollower)?;
-            Ok((partition, Arc::clone(&opened.describer)))
-        } else {
-            Err(ErrorCode::UnknownTopicOrPartition)
-        }
+        let partition = context.hosted(opened.id, opened.partitions, index)?;
+        Ok((partition, Arc::clone(&opened.describer)))
     };
     partitions.iter().map(|asked| Question { asked: asked.clone(), target: target(asked.partition) }).collect()
 }

@@ -25,6 +25,20 @@ pub enum TopicNameError {
     Character,
 }
 
+impl TopicNameError {
+    /// `Topic.validate`'s sentence about `name`.
+    pub fn sentence(self, name: &str) -> String {
+        let what = match self {
+            Self::TooLong => {
+                format!("the length of '{name}' is longer than the max allowed length {}", TopicName::MAX_LENGTH)
+            }
+            Self::Character => format!("'{name}' {self}"),
+            Self::Empty | Self::Dot | Self::DotDot => self.to_string(),
+        };
+        format!("Topic name is invalid: {what}")
+    }
+}
+
 impl TopicName {
     /// Kafka's `Topic.MAX_NAME_LENGTH`, in characters.
     pub const MAX_LENGTH: usize = 249;

@@ -252,6 +252,7 @@ impl Wake for Unpark {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test's patience is real time")]
 /// Runs a future on this thread. Panics when nothing wakes it for ten seconds: somebody lost a wake-up.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));

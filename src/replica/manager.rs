@@ -150,6 +150,22 @@ impl ReplicaManager {
         }
     }
 
+    /// Ready when every lane has carried out what it was told before: roles are taken, logs are hosted.
+    pub async fn settled(&self) {
+        let lanes = self.lanes.iter().flat_map(|directory| &directory.lanes);
+        let waits: Vec<Completion<()>> = lanes
+            .map(|lane| {
+                let (done, wait) = completion();
+                lane.command(Command::Settle { done });
+                wait
+            })
+            .collect();
+        for wait in waits {
+            // A lane that is closed has nothing more to carry out.
+            let _ = wait.await;
+        }
+    }
+
     /// The topic's configuration has changed.
     pub fn configure(&self, id: TopicIdPartition, settings: PartitionSettings) {
         if let Some(lane) = self.find(id).as_ref().and_then(|partition| partition.lane()) {

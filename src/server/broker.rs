@@ -21,13 +21,14 @@ use super::listeners::{self, ListenerError};
 use super::logins::{LoginsError, logins};
 use super::metadata_log;
 use super::node_state::{NodeSecret, NodeState};
+use super::producer_ids::ProducerIdBlocks;
 use super::publisher::{Backlog, PartitionPublisher, subscriber, uuid};
 use super::topic_configs::{partition_settings, topic_config};
 use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse};
-use crate::handlers::context::{ControllerClient, ProducerIds};
+use crate::handlers::context::{ControllerClient, TransactionLines};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
 use crate::log::manager::{LoadError, LogManager, Placement, StartError as LogDirsError, StartLogDirs};
@@ -302,6 +303,7 @@ impl Parts {
 
     /// Registers, has the partitions taken in, opens the listeners.
     async fn serve(&mut self, lifecycle: &mut Lifecycle, applied: watch::Receiver<i64>) -> Result<Network, StartError> {
+        let producer_ids = Arc::new(ProducerIdBlocks::default());
         let broker = Arc::new(handlers::Broker {
             node_id: self.config.node_id,
             cluster_id: Arc::clone(&self.cluster_id),
@@ -312,7 +314,8 @@ impl Parts {
             config: Arc::clone(&self.config),
             logins: Arc::clone(&self.logins),
             replicas: Arc::clone(&self.replicas),
-            producer_ids: ProducerIds::default(),
+            producer_ids: Arc::clone(&producer_ids) as _,
+            transaction_lines: TransactionLines::default(),
             clock: Arc::clone(&self.clock),
         });
         let bound = Network::bind(std::mem::take(&mut self.specs))?;
@@ -325,6 +328,8 @@ impl Parts {
         };
         lifecycle.register(registration).await?;
         lifecycle.unfence().await?;
+        let epoch = lifecycle.epoch.subscribe();
+        tokio::task::spawn_local(producer_ids.refill(self.config.node_id, epoch, self.controller.clone()));
         let budget = match u64::try_from(self.config.settings.queued_max_request_bytes) {
             Ok(bytes) if bytes > 0 => bytes,
             _ => default_budget_bytes(machine::memory_bytes()),

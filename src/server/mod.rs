@@ -15,6 +15,7 @@ pub mod logins;
 pub mod machine;
 pub mod metadata_log;
 pub mod node_state;
+pub mod producer_ids;
 pub mod publisher;
 pub mod tasks;
 pub mod topic_configs;

@@ -139,6 +139,9 @@ impl PartitionPublisher {
         loop {
             let (delta, offset) = backlog.next().await;
             let placed = self.apply(&delta, &mut random).await;
+            if !delta.touched().topics.is_empty() {
+                self.replicas.settled().await;
+            }
             self.applied.send_replace(offset);
             self.report(placed);
         }

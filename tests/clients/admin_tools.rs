@@ -1,6 +1,8 @@
 //! Apache's administrative tools, clear and over SASL_SSL, with the outputs that people's scripts read.
 
-use crate::support::{Broker, Finished, free_port, kafka_libs, kafka_tool, write};
+use std::process::Command;
+
+use crate::support::{Broker, Finished, free_port, kafka_libs, kafka_tool, kcat, run, write};
 
 struct Cluster {
     _broker: Broker,
@@ -35,6 +37,17 @@ impl Cluster {
         );
         write(&dir.path().join("clear.properties"), "security.protocol=PLAINTEXT\n");
         Self { _broker: broker, dir, clear_port, secure_port }
+    }
+
+    /// Over SASL_SSL, with kcat.
+    fn can_log_in(&self, user: &str, password: &str) -> bool {
+        let conf = self.dir.path().join("schloss-data/clients/demo.kcat.conf");
+        let (user, password) = (format!("sasl.username={user}"), format!("sasl.password={password}"));
+        let args = ["-F", conf.to_str().unwrap(), "-X", &user, "-X", &password, "-L", "-m", "5"];
+        let finished = run(Command::new("kcat").args(args), "");
+        let refused = finished.text().contains("invalid credentials with SASL mechanism SCRAM-SHA-512");
+        assert_ne!(finished.code == Some(0), refused, "neither let in nor refused: {finished:?}");
+        !refused
     }
 
     fn tool(&self, secure: bool, tool: &str, args: &[&str]) -> Finished {
@@ -82,17 +95,18 @@ fn acls(cluster: &Cluster, secure: bool, user: &str) {
 }
 
 fn scram_users(cluster: &Cluster, secure: bool, user: &str) {
-    let tool = |args: &[&str]| {
-        cluster.tool(secure, "configs", &[args, &["--entity-type", "users", "--entity-name", user]].concat())
-    };
     let done = format!("Completed updating config for user {user}.");
-    tool(&["--alter", "--add-config", "SCRAM-SHA-256=[iterations=8192,password=first-password]"]).expect(0, &done);
-    tool(&["--describe"])
-        .expect(0, &format!("SCRAM credential configs for user-principal '{user}' are SCRAM-SHA-256=iterations=8192"));
-    tool(&["--alter", "--add-config", "SCRAM-SHA-256=[iterations=4096,password=second-password]"]).expect(0, &done);
-    tool(&["--alter", "--delete-config", "SCRAM-SHA-256"]).expect(0, &done);
-    let described = tool(&["--describe"]);
-    assert!(!described.stdout.contains("SCRAM-SHA-256=iterations"), "{described:?}");
+    let alter = |args: &[&str]| {
+        let alter = [&["--alter", "--entity-type", "users", "--entity-name", user], args].concat();
+        cluster.tool(secure, "configs", &alter).expect(0, &done);
+    };
+    alter(&["--add-config", "SCRAM-SHA-512=[iterations=8192,password=first-password]"]);
+    assert!(cluster.can_log_in(user, "first-password"));
+    alter(&["--add-config", "SCRAM-SHA-512=[iterations=4096,password=second-password]"]);
+    assert!(!cluster.can_log_in(user, "first-password"), "the old password still works");
+    assert!(cluster.can_log_in(user, "second-password"));
+    alter(&["--delete-config", "SCRAM-SHA-512"]);
+    assert!(!cluster.can_log_in(user, "second-password"), "a deleted user still logs in");
 }
 
 fn perf_and_offsets(cluster: &Cluster, secure: bool, topic: &str) {
@@ -105,7 +119,7 @@ fn perf_and_offsets(cluster: &Cluster, secure: bool, topic: &str) {
 
 #[test]
 fn clear() {
-    if kafka_libs().is_none() {
+    if kafka_libs().is_none() || kcat().is_none() {
         return;
     }
     let cluster = Cluster::start();
@@ -117,7 +131,7 @@ fn clear() {
 
 #[test]
 fn over_sasl_ssl() {
-    if kafka_libs().is_none() {
+    if kafka_libs().is_none() || kcat().is_none() {
         return;
     }
     let cluster = Cluster::start();

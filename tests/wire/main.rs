@@ -1,6 +1,17 @@
 //! The wire, field by field: scripts of requests and responses recorded on Apache Kafka 4.3.1 and replayed here.
 //!
 //! `tests/wire/record` records them anew and shows what changed.
+#![allow(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a failing test ends by panicking, and tests read files and clocks"
+)]
 
 #[path = "../../src/protocol/codegen/mod.rs"]
 #[allow(dead_code, unused_imports, clippy::all, reason = "the generator is used for its notation")]
@@ -12,6 +23,7 @@ mod support;
 
 use std::path::PathBuf;
 
+use schloss::protocol::api::ApiKey;
 use script::{Peer, Script};
 
 fn scripts() -> Vec<PathBuf> {
@@ -36,6 +48,32 @@ fn schloss_answers_as_recorded() {
         }
     }
     assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// Every API has a script of its answers and one of its refusals; those of the login are played in `tests/broker`.
+#[test]
+fn every_api_has_its_scripts() {
+    let folder = support::repository().join("tests/wire/scripts");
+    let mut missing = Vec::new();
+    for spec in schloss::handlers::table() {
+        if matches!(spec.key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) {
+            continue;
+        }
+        let mut name = String::new();
+        for c in format!("{:?}", spec.key).chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.extend(c.to_lowercase());
+        }
+        for kind in ["answers", "refuses"] {
+            let file = format!("{name}-{kind}.json");
+            if !folder.join(&file).is_file() {
+                missing.push(file);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "scripts are missing: {missing:?}");
 }
 
 #[test]

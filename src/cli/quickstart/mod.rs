@@ -40,6 +40,8 @@ pub(super) struct Arguments {
     port: u16,
 }
 
+/// Who logged in wrongly, who was refused what, who spoke the wrong protocol; nothing that went well.
+const QUIET: &str = "warn,kafka.authorizer.logger=info,schloss.network=info,schloss::handlers=info,schloss.handlers=info,org.apache.kafka.common.network.Selector=info";
 /// Names of the topic and what the demo user may do with it.
 const TOPIC: &str = "demo";
 const DEMO_RIGHTS: [AclOperation; 3] = [AclOperation::Read, AclOperation::Write, AclOperation::Describe];
@@ -49,8 +51,7 @@ pub(super) fn run(arguments: &Arguments, env: BTreeMap<String, String>) -> ExitC
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let start = clock.mono();
     // The lines that matter to whoever sits here are printed; the log stays with what may go wrong.
-    let filter =
-        env.get("RUST_LOG").cloned().unwrap_or_else(|| "warn,kafka.authorizer.logger=info,schloss.network=info".into());
+    let filter = env.get("RUST_LOG").cloned().unwrap_or_else(|| QUIET.to_owned());
     if let Err(error) = install(Output::Stderr, Some(&filter), Arc::clone(&clock)) {
         complain(&format!("error: the log can't be set up: {error}"));
         return ExitCode::from(exit::FAILURE);

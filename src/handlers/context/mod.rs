@@ -5,8 +5,9 @@
 
 mod cluster;
 mod configs;
+mod hosted;
 mod leaders;
-mod producer_ids;
+mod producers;
 mod topics;
 
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 pub use cluster::{BrokerView, Features, SupportedFeature};
 pub use leaders::{CurrentLeader, KnownTopic};
-pub use producer_ids::ProducerIds;
+pub use producers::{ProducerIds, TransactionLines};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
 use arc_swap::ArcSwap;
@@ -75,7 +76,8 @@ pub struct Broker {
     /// Who can log in on the listeners that speak SASL.
     pub logins: Arc<Logins>,
     /// Ids for idempotent producers.
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<dyn ProducerIds>,
+    pub transaction_lines: TransactionLines,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -38,6 +38,15 @@ impl Clock for Hand {
 }
 
 #[derive(Debug)]
+struct NoIds;
+
+impl crate::handlers::context::ProducerIds for NoIds {
+    fn next(&self) -> Option<crate::model::producer::ProducerId> {
+        None
+    }
+}
+
+#[derive(Debug)]
 struct NoController;
 
 impl ControllerClient for NoController {
@@ -84,7 +93,8 @@ fn house(max_reauth: Duration) -> House {
         controller: Arc::new(NoController),
         config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
-        producer_ids: crate::handlers::context::ProducerIds::default(),
+        producer_ids: Arc::new(NoIds),
+        transaction_lines: Default::default(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     };
     let listener = Listener {

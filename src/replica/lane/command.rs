@@ -102,8 +102,8 @@ pub enum Command {
     Maintain,
     /// Syncs what has waited for longer than its topic's `flush.ms`.
     FlushOverdue,
-    /// Syncs whatever is not durable.
-    Flush {
+    /// Says when everything before it is carried out.
+    Settle {
         done: Completer<()>,
     },
     /// The log directory went offline.

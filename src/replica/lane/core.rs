@@ -167,10 +167,7 @@ impl LaneCore {
                 let now = clock.mono();
                 self.sync_where(|hosted| hosted.is_overdue(now));
             }
-            Command::Flush { done } => {
-                self.sync_where(|_| true);
-                done.complete((), wakes);
-            }
+            Command::Settle { done } => done.complete((), wakes),
             Command::DirectoryFailed => self.go_offline(wakes),
             Command::Close { done } => {
                 let is_clean = self.close_all(wakes);
