@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::config::{BrokerConfig, Sources};
-use crate::controller::{ControllerError, ControllerRequest, ControllerResponse, ProducerIdBlock};
+use crate::controller::{ControllerError, ControllerRequest, ControllerResponse};
 use crate::handlers::context::{ControllerClient, ProducerIds};
 use crate::handlers::{
     AuthState, Broker, Connection, Identity, LaterReply, Listener, Reply, RequestContext, Response, Settings, dispatch,
@@ -21,6 +22,7 @@ use crate::metadata::image::MetadataImage;
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::listener::{ListenerName, SecurityProtocol};
 use crate::model::principal::KafkaPrincipal;
+use crate::model::producer::ProducerId;
 use crate::model::resource::{ResourcePattern, ResourceType};
 use crate::model::uuid::Uuid;
 use crate::protocol::api::ApiKey;
@@ -39,15 +41,23 @@ use crate::security::verifier::{FailureDelay, Logins, Verifier};
 /// Every topic has so many partitions.
 pub(super) const PARTITIONS: i32 = 2;
 
-/// Hands out producer ids and nothing else.
+/// Hands out producer ids from 4000 on.
 #[derive(Debug)]
-struct IdsOnly;
+struct Ids(AtomicI64);
 
-impl ControllerClient for IdsOnly {
-    fn submit(&self, request: ControllerRequest) -> BoxFuture<'static, Result<ControllerResponse, ControllerError>> {
-        assert!(matches!(request, ControllerRequest::AllocateProducerIds(_)));
-        let block = ProducerIdBlock { first: 4000, len: 1000 };
-        Box::pin(std::future::ready(Ok(ControllerResponse::AllocateProducerIds(block))))
+impl ProducerIds for Ids {
+    fn next(&self) -> Option<ProducerId> {
+        Some(ProducerId(self.0.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// Nothing here needs the controller.
+#[derive(Debug)]
+struct NoController;
+
+impl ControllerClient for NoController {
+    fn submit(&self, _: ControllerRequest) -> BoxFuture<'static, Result<ControllerResponse, ControllerError>> {
+        Box::pin(std::future::ready(Err(ControllerError::NotActive)))
     }
 }
 
@@ -77,10 +87,11 @@ impl House {
             image: Arc::new(arc_swap::ArcSwap::from_pointee(MetadataImage::default())),
             authorizer: Arc::clone(&rules) as Arc<dyn Authorizer>,
             replicas: Arc::clone(&bench.replicas),
-            controller: Arc::new(IdsOnly),
+            controller: Arc::new(NoController),
             config: Arc::new(config()),
             logins: Arc::new(Logins::new(Verifier::new(1, FailureDelay::Fixed(Duration::ZERO)), [])),
-            producer_ids: ProducerIds::default(),
+            producer_ids: Arc::new(Ids(AtomicI64::new(4000))),
+            transaction_lines: Default::default(),
             clock: Arc::clone(bench.replicas.clock()),
         };
         let listener = Listener {
