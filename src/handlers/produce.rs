@@ -242,8 +242,7 @@ async fn enqueue(
     acks: Acks,
 ) -> ProduceWait {
     let count = topics.iter().flat_map(|topic| &topic.partitions).filter(|p| p.state.is_none()).count();
-    let (wait, slots) = ProduceWait::new(count);
-    let mut slots = slots.into_iter();
+    let (wait, mut slots) = ProduceWait::new(count);
     for (topic, writer) in topics.iter_mut().zip(writers) {
         let id = topic.id;
         let name = topic.name.clone();
