@@ -31,7 +31,7 @@ use crate::protocol::messages::fetch_request::{self, FetchRequest};
 use crate::protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use crate::protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse};
-use crate::protocol::records::metadata::{PartitionRecord, TopicRecord};
+use crate::protocol::records::metadata::{PartitionRecord, ProducerIdsRecord, TopicRecord};
 use crate::protocol::wire::{Message, Reader, Records, Request};
 use crate::replica::bench::{Bench, NODE};
 use crate::security::authorizer::Authorizer;
@@ -40,6 +40,8 @@ use crate::security::verifier::{FailureDelay, Logins, Verifier};
 
 /// Every topic has so many partitions.
 pub(super) const PARTITIONS: i32 = 2;
+/// No producer has an id from here on.
+pub(super) const PRODUCER_IDS_END: i64 = 5000;
 
 /// Hands out producer ids from 4000 on.
 #[derive(Debug)]
@@ -102,7 +104,10 @@ impl House {
             max_reauth: Duration::ZERO,
             failed_authentication_delay: Duration::ZERO,
         };
-        Self { bench, broker: Arc::new(broker), rules, listener: Arc::new(listener) }
+        let house = Self { bench, broker: Arc::new(broker), rules, listener: Arc::new(listener) };
+        let given_out = ProducerIdsRecord { broker_id: 1, broker_epoch: 0, next_producer_id: PRODUCER_IDS_END };
+        house.change(|image| image.apply(0, &given_out.into()).unwrap());
+        house
     }
 
     pub(super) fn with_topic(name: &str) -> Self {

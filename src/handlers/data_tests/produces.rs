@@ -1,6 +1,6 @@
 use futures_util::FutureExt as _;
 
-use super::bench::{House, only, produce, produced};
+use super::bench::{House, PRODUCER_IDS_END, only, produce, produced};
 use crate::handlers::{CloseReason, LaterReply};
 use crate::model::error_code::ErrorCode;
 use crate::model::topic::TopicName;
@@ -182,4 +182,17 @@ async fn a_full_lane_holds_the_request_back_and_loses_nothing() {
         assert_eq!((only(&response).error_code, only(&response).base_offset), (0, next));
         next += 1;
     }
+}
+
+#[tokio::test]
+async fn strict_takes_no_invented_producer_ids() {
+    let house = House::with_topic("t");
+    let alice = house.connect("alice");
+    let mut codes = Vec::new();
+    for id in [PRODUCER_IDS_END - 1, PRODUCER_IDS_END, i64::MAX] {
+        let response = house.ask(&alice, 9, &produce(-1, &[("t", 0, producer_batch(&["v"], id, 0, 0))])).await;
+        codes.push(only(&response).error_code);
+    }
+    let unknown = code(ErrorCode::UnknownProducerId);
+    assert_eq!(codes, [0, unknown, unknown]);
 }
