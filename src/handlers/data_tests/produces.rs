@@ -176,11 +176,9 @@ async fn a_full_lane_holds_the_request_back_and_loses_nothing() {
     house.bench.work();
     sent.push(blocked.await);
     house.bench.work();
-    let mut next = 0;
-    for asked in sent {
+    for (next, asked) in (0..).zip(sent) {
         let response: ProduceResponse = asked.response().await;
         assert_eq!((only(&response).error_code, only(&response).base_offset), (0, next));
-        next += 1;
     }
 }
 
