@@ -11,6 +11,7 @@
     reason = "a failing test ends by panicking, and tests read files and clocks"
 )]
 
+mod attacks;
 mod client;
 mod crash;
 mod disk;
