@@ -132,7 +132,8 @@ impl LeaderEpochCache {
 /// where the next one begins.
 pub fn end_offset_for(epochs: &[EpochEntry], epoch: i32, log_end_offset: i64) -> EpochEndOffset {
     let Some(latest) = epochs.last() else { return EpochEndOffset::UNKNOWN };
-    if epoch < 0 || epoch > latest.epoch {
+    // Only -1 means "no epoch"; what lies below it is before all that are known (`LeaderEpochFileCache`).
+    if epoch == EpochEndOffset::UNKNOWN.epoch || epoch > latest.epoch {
         return EpochEndOffset::UNKNOWN;
     }
     if epoch == latest.epoch {
