@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 mod exit;
 mod quickstart;
 mod serve;
+mod signals;
 mod storage;
 mod version;
 

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::exit;
+use super::signals::Signals;
 use crate::config::{BrokerConfig, Lang, Loaded, Profile, Severity, Sources, Style};
 use crate::model::time::{Clock, Mono};
 use crate::server::broker::{RunningBroker, StartError};
@@ -43,13 +42,20 @@ pub(super) fn run(arguments: &Arguments, env: BTreeMap<String, String>) -> ExitC
         complain(&format!("the log can't be set up: {error}"));
         return ExitCode::from(exit::FAILURE);
     }
+    let signals = match Signals::take_over() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("error: signals can't be waited for: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
     announce(&loaded, lang);
     let insecure = insecure(&loaded, lang);
     let node = loaded.config.node_id;
     match RunningBroker::start(loaded.config, Arc::clone(&clock)) {
         Ok(broker) => {
             started(&broker, node.0, &*clock, start, &insecure);
-            wait(broker)
+            wait(broker, signals)
         }
         Err(error) => failed(&error),
     }
@@ -133,22 +139,8 @@ pub(super) fn started(broker: &RunningBroker, node: i32, clock: &dyn Clock, star
 }
 
 /// Waits for a signal or a failure, and ends the broker.
-pub(super) fn wait(broker: RunningBroker) -> ExitCode {
-    let mut failure = broker.failure();
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::from(exit::FAILURE);
-    };
-    let cause = runtime.block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return Some("signals can't be waited for".to_owned());
-        };
-        tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|cause| cause.clone()),
-        }
-    });
+pub(super) fn wait(broker: RunningBroker, signals: Signals) -> ExitCode {
+    let cause = signals.wait(broker.failure());
     tracing::info!(target: "schloss.server", "stopping");
     broker.stop();
     match cause {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -56,7 +57,8 @@ pub struct Arrival {
 #[derive(Debug)]
 pub struct Facilities {
     pub budget: Arc<Budget>,
-    lines: Mutex<OncePer<(ListenerName, IpAddr)>>,
+    /// By listener, address and kind of ending: one mishap must not hide another of the same peer.
+    lines: Mutex<OncePer<(ListenerName, IpAddr, Discriminant<Ended>)>>,
     pub bound: OnceLock<Vec<BoundListener>>,
 }
 
@@ -238,14 +240,14 @@ impl<S: Service> Processor<S> {
         }
     }
 
-    /// Tells the operator why a connection ended, if that is of interest: at most one line about a peer in a minute.
+    /// Tells the operator why a connection ended, if that is of interest: at most one line of a kind about a peer in a minute.
     pub fn report(&self, spec: &ListenerSpec, connection: &Connection, ended: &Ended) {
         let (name, port, host) = (&spec.listener.name, spec.port(), &connection.host);
         if !is_of_interest(ended) {
             debug!(target: "schloss.network", "listener {name} {port}: {host}: {ended}");
             return;
         }
-        let key = (name.clone(), connection.peer.ip());
+        let key = (name.clone(), connection.peer.ip(), discriminant(ended));
         let Some(held_back) = self.facilities.lines.lock().permit(key, self.service.mono()) else { return };
         let more = if held_back > 0 { format!(" ({held_back} more like it)") } else { String::new() };
         let what = self.explain(spec, ended);

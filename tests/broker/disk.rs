@@ -422,6 +422,18 @@ fn several_directories_share_the_partitions() {
     assert_eq!(broker.stop(), Some(0));
 }
 
+/// The earliest a supervisor can know of the process: its logs are closed in order all the same.
+#[test]
+fn a_stop_that_comes_while_it_starts_is_clean() {
+    let node = Node::new("");
+    for _ in 0..5 {
+        let mut broker = Broker::launch(&["serve", node.config.to_str().unwrap()], &[]);
+        broker.wait_for_line("starting: node 1");
+        assert_eq!(broker.stop(), Some(0), "{}", broker.output());
+        assert!(node.data().join(".kafka_cleanshutdown").exists(), "{}", broker.output());
+    }
+}
+
 #[test]
 fn format_speaks_as_kafkas() {
     let node = Node::new("");

@@ -1,5 +1,7 @@
 //! The README's first command, and every client the files it wrote are for.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::Command;
 
 use crate::support::{Broker, Finished, franz_go, free_port, kafka_libs, kafka_tool, kcat, run, write};
@@ -71,6 +73,20 @@ fn kcat_produces_consumes_and_is_refused() {
 
     let clear = run(Command::new("kcat").args(["-b", &quickstart.bootstrap(), "-L", "-m", "3"]), "");
     assert_ne!(clear.code, Some(0));
+    quickstart.broker.wait_for_line("speaks plaintext Kafka");
+}
+
+/// One line of a kind about a peer in a minute: a broken handshake must not hide that the peer speaks the wrong protocol.
+#[test]
+fn each_kind_of_mishap_is_told() {
+    let quickstart = Quickstart::start();
+    let address = ("127.0.0.1", quickstart.port);
+    // A TLS alert, "internal error", as a client sends one that gives up.
+    TcpStream::connect(address).unwrap().write_all(b"\x15\x03\x03\x00\x02\x02\x50").unwrap();
+    quickstart.broker.wait_for_line("TLS handshake");
+    // ApiVersions in the clear.
+    let clear = b"\x00\x00\x00\x0e\x00\x12\x00\x00\x00\x00\x00\x01\x00\x04kcat";
+    TcpStream::connect(address).unwrap().write_all(clear).unwrap();
     quickstart.broker.wait_for_line("speaks plaintext Kafka");
 }
 

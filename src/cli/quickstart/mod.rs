@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::exit;
 use super::serve::{complain, load, wait};
+use super::signals::Signals;
 use super::storage::{format_dirs, random_uuid};
 use crate::config::{BrokerConfig, Lang, Sources};
 use crate::controller::{ControllerRequest, ControllerResponse, CreateAcls, CreateTopic, CreateTopics, Random as _};
@@ -56,9 +57,16 @@ pub(super) fn run(arguments: &Arguments, env: BTreeMap<String, String>) -> ExitC
         complain(&format!("error: the log can't be set up: {error}"));
         return ExitCode::from(exit::FAILURE);
     }
+    let signals = match Signals::take_over() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("error: signals can't be waited for: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
     let layout = Layout::new(&arguments.dir);
     match begin(&layout, arguments.port, lang, env, &clock, start) {
-        Ok(Some(broker)) => wait(broker),
+        Ok(Some(broker)) => wait(broker, signals),
         Ok(None) => ExitCode::from(exit::CONFIG),
         Err(error) => {
             complain(&format!("error: {error:#}"));
