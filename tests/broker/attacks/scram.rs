@@ -19,17 +19,17 @@ use crate::client::Client;
 const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
 
 /// One login; every part of it may be wrong.
-struct Attempt<'a> {
-    mechanism: &'a str,
-    header: &'a str,
-    bare: String,
-    password: &'a str,
+pub(super) struct Attempt<'a> {
+    pub(super) mechanism: &'a str,
+    pub(super) header: &'a str,
+    pub(super) bare: String,
+    pub(super) password: &'a str,
     /// The header as the last message tells it.
-    told_header: &'a str,
+    pub(super) told_header: &'a str,
     /// From the nonce agreed upon to the one that is sent.
-    nonce: fn(&str) -> String,
+    pub(super) nonce: fn(&str) -> String,
     /// From the right proof, in base64, to what is sent.
-    proof: fn(String) -> String,
+    pub(super) proof: fn(String) -> String,
 }
 
 impl Default for Attempt<'_> {
@@ -48,17 +48,17 @@ impl Default for Attempt<'_> {
 
 /// How an attempt ended.
 #[derive(Debug)]
-struct Outcome {
+pub(super) struct Outcome {
     /// Messages the server took before the end.
-    steps: usize,
-    code: i16,
-    text: String,
-    server_first: String,
-    client_final: String,
+    pub(super) steps: usize,
+    pub(super) code: i16,
+    pub(super) text: String,
+    pub(super) server_first: String,
+    pub(super) client_final: String,
 }
 
 impl Attempt<'_> {
-    fn run(&self, world: &World) -> Outcome {
+    pub(super) fn run(&self, world: &World) -> Outcome {
         let mut client = Client::connect(world.sasl);
         assert_eq!(client.handshake(1, self.mechanism).error_code, 0);
         let first = client.authenticate(format!("{}{}", self.header, self.bare).as_bytes()).unwrap();
@@ -80,7 +80,7 @@ impl Attempt<'_> {
     }
 
     /// Kafka's clients' way from the server's first message to the last one, always with SHA-256.
-    fn last_message(&self, server_first: &str) -> String {
+    pub(super) fn last_message(&self, server_first: &str) -> String {
         let (agreed, salt, iterations) = parse_first(server_first);
         let without_proof = format!("c={},r={}", STANDARD.encode(self.told_header), (self.nonce)(agreed));
         let mut salted = [0; 32];

@@ -1,0 +1,94 @@
+//! What is taken away is gone when the answer says so.
+//!
+//! (That a waiting fetch ends when its right is taken away is in `rights`.)
+
+use std::num::NonZeroU32;
+
+use aws_lc_rs::pbkdf2;
+use bytes::Bytes;
+use schloss::protocol::api::ApiKey;
+use schloss::protocol::messages::alter_user_scram_credentials_request::{
+    AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
+};
+use schloss::protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+
+use super::scram::Attempt;
+use super::world;
+use crate::client::Client;
+
+const SHA_256: i8 = 1;
+const ITERATIONS: i32 = 4096;
+/// How often each order of things is tried: an answer that comes too early may be right by chance.
+const ROUNDS: usize = 20;
+
+fn alter(admin: &mut Client, request: &AlterUserScramCredentialsRequest) {
+    let answer: AlterUserScramCredentialsResponse = admin.ask(ApiKey::AlterUserScramCredentials, 0, request).unwrap();
+    assert_eq!(answer.results[0].error_code, 0, "{answer:?}");
+}
+
+fn set(admin: &mut Client, user: &str, password: &str) {
+    let salt = b"salt-of-sixteen!";
+    let mut salted = [0; 32];
+    let rounds = NonZeroU32::new(u32::try_from(ITERATIONS).unwrap()).unwrap();
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password.as_bytes(), &mut salted);
+    let upsertion = ScramCredentialUpsertion {
+        name: user.into(),
+        mechanism: SHA_256,
+        iterations: ITERATIONS,
+        salt: Bytes::from_static(salt),
+        salted_password: Bytes::copy_from_slice(&salted),
+    };
+    alter(admin, &AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: vec![upsertion] });
+}
+
+fn delete(admin: &mut Client, user: &str) {
+    let deletion = ScramCredentialDeletion { name: user.into(), mechanism: SHA_256 };
+    alter(admin, &AlterUserScramCredentialsRequest { deletions: vec![deletion], upsertions: Vec::new() });
+}
+
+fn log_in(user: &str, password: &str) -> i16 {
+    let nonce = "fyko+d2lbbFgONRv9qkxdawL";
+    Attempt { bare: format!("n={user},r={nonce}"), password, ..Attempt::default() }.run(world()).code
+}
+
+#[test]
+fn a_deleted_user_is_gone_when_the_answer_says_so() {
+    let mut admin = world().login("admin");
+    for _ in 0..ROUNDS {
+        set(&mut admin, "leaver", "first-password");
+        assert_eq!(log_in("leaver", "first-password"), 0, "created, and not known");
+        delete(&mut admin, "leaver");
+        assert_eq!(log_in("leaver", "first-password"), 58, "deleted, and logs in");
+    }
+    world().still_serves();
+}
+
+#[test]
+fn a_changed_password_is_changed_when_the_answer_says_so() {
+    let mut admin = world().login("admin");
+    for round in 0..ROUNDS {
+        let (before, after) = (format!("password-{round}"), format!("password-{}", round + 1));
+        set(&mut admin, "changer", &before);
+        set(&mut admin, "changer", &after);
+        assert_eq!((log_in("changer", &before), log_in("changer", &after)), (58, 0));
+    }
+    world().still_serves();
+}
+
+/// Between the two messages of a login: what was true at the first is not true at the last.
+#[test]
+fn a_login_under_way_does_not_outlive_its_credential() {
+    let mut admin = world().login("admin");
+    set(&mut admin, "half", "the-password");
+    let attempt =
+        Attempt { bare: "n=half,r=abcdefghijklmnop".to_owned(), password: "the-password", ..Attempt::default() };
+    let mut client = Client::connect(world().sasl);
+    assert_eq!(client.handshake(1, "SCRAM-SHA-256").error_code, 0);
+    let first = client.authenticate(b"n,,n=half,r=abcdefghijklmnop").unwrap();
+    assert_eq!(first.error_code, 0);
+    delete(&mut admin, "half");
+    let first = String::from_utf8(first.auth_bytes.to_vec()).unwrap();
+    let last = client.authenticate(attempt.last_message(&first).as_bytes()).unwrap();
+    assert_eq!(last.error_code, 58);
+    world().still_serves();
+}
