@@ -17,5 +17,6 @@ mod crash;
 mod disk;
 mod door;
 mod rights;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

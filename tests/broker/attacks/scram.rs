@@ -207,7 +207,7 @@ fn iterations_have_bounds() {
             name: "weak".into(),
             mechanism: 1,
             iterations,
-            salt: Bytes::from_static(b"salt-of-sixteen!"),
+            salt: Bytes::from_static(b"saltofsixandtwentybytes26x"),
             salted_password: Bytes::from_static(&[7; 32]),
         };
         let request = AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: vec![upsertion] };
