@@ -113,13 +113,9 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The last lines of a start, among them the two that other people's scripts wait for.
+/// The last lines of a start, among them one that other people's scripts wait for.
 pub(super) fn started(broker: &RunningBroker, node: i32, clock: &dyn Clock, start: Mono, insecure: &[String]) {
     for listener in broker.bound() {
-        tracing::info!(
-            target: "kafka.network.DataPlaneAcceptor",
-            "Awaiting socket connections on {}.", listener.address
-        );
         tracing::info!(
             target: "schloss.network",
             "listener {} {} {}", listener.name, listener.protocol, listener.address

@@ -22,6 +22,7 @@ pub mod profile;
 pub mod properties;
 mod providers;
 mod quorum;
+pub mod resource;
 pub mod settings;
 pub mod source;
 pub mod tls;

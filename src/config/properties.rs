@@ -85,10 +85,11 @@ pub fn parse(text: &str, origin: Origin) -> Result<Properties, Diagnostics> {
 /// Names whose values are never shown. Also true with `listener.name.…` in front, and of names that are nearly one: a
 /// misspelt key is shown to its author, and its value is as secret as if it were spelled well.
 pub fn is_secret_name(key: &str) -> bool {
-    const WORDS: [&str; 3] = ["password", "passphrase", "secret"];
+    const LONG: [&str; 2] = ["password", "passphrase"];
     let key = key.to_ascii_lowercase();
-    WORDS.iter().any(|word| key.contains(word))
-        || key.split(['.', '_', '-']).any(|part| part == "pass" || nearest(part, WORDS).is_some())
+    key.contains("secret")
+        || LONG.iter().any(|word| key.contains(word))
+        || key.split(['.', '_', '-']).any(|part| part == "pass" || nearest(part, LONG).is_some())
         || key.contains("jaas")
         || key.ends_with(".key")
         || key.starts_with("user_")
@@ -498,7 +499,14 @@ mod tests {
         {
             assert!(is_secret_name(key), "{key}");
         }
-        for key in ["ssl.keystore.location", "socket.server.x", "log.segment.bytes", "super.users", "listeners"] {
+        for key in [
+            "ssl.keystore.location",
+            "socket.server.x",
+            "ssl.secure.random.x",
+            "log.segment.bytes",
+            "super.users",
+            "listeners",
+        ] {
             assert!(!is_secret_name(key), "{key}");
         }
         let refused = parse("db.password=hunter2\\u1", Origin::file("t")).unwrap_err();

@@ -106,7 +106,7 @@ impl<'a> Behind<'a> {
 
     /// The values behind a broker key, by source and then in the order of `names`; what stands before the first value of
     /// the key itself is left out, as `ConfigHelper.configSynonyms` does.
-    fn synonyms(&self, name: &'static str, names: &[&'static str]) -> Vec<Synonym> {
+    pub(super) fn synonyms(&self, name: &'static str, names: &[&'static str]) -> Vec<Synonym> {
         let fixed = |name: &str| {
             let text = self.values.text(name).filter(|text| !text.is_empty());
             let canonical = || self.values.get(name).to_text().map(Arc::from);
@@ -294,18 +294,13 @@ fn describe_one(key: &'static Key, overrides: Lookup<'_>, behind: Behind<'_>) ->
 /// the defaults of all brokers were asked for.
 pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Described {
     let Some(key) = keys::kafka_broker(name) else {
+        let key = of_a_listener(name);
         // A name Kafka does not know may be a plug-in's secret: never shown.
+        let sensitive = key.is_none_or(Key::is_sensitive);
+        let value = behind.values.text(name).filter(|_| !sensitive).map(|text| text.to_string());
         let source = ConfigSource::StaticBroker;
-        let synonyms = vec![Synonym { name: name.into(), value: None, source }];
-        return Described {
-            name: name.into(),
-            value: None,
-            source,
-            read_only: true,
-            sensitive: true,
-            key: None,
-            synonyms,
-        };
+        let synonyms = vec![Synonym { name: name.into(), value: value.clone(), source }];
+        return Described { name: name.into(), value, source, read_only: true, sensitive, key, synonyms };
     };
     let names = match keys::broker_synonyms(key.name) {
         [] => vec![key.name],
@@ -330,6 +325,12 @@ pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Desc
         key: Some(key),
         synonyms,
     }
+}
+
+/// The key behind `listener.name.<listener>.[<mechanism>.]<key>`.
+fn of_a_listener(name: &str) -> Option<&'static Key> {
+    let (_, rest) = name.strip_prefix("listener.name.")?.split_once('.')?;
+    keys::kafka_broker(rest).or_else(|| keys::kafka_broker(rest.split_once('.')?.1))
 }
 
 /// The names DescribeConfigs lists for a broker: Kafka's documented keys, and whatever else was written.

@@ -70,7 +70,7 @@ fn all(request: &CreateAclsRequest, error: &ApiError) -> Vec<AclCreationResult> 
 fn outcome(error: Option<&ApiError>) -> AclCreationResult {
     AclCreationResult {
         error_code: error.map_or(ErrorCode::None, ApiError::code).code(),
-        // Kafka sends its text for "no error", which is empty, and not null.
+        // Success has an empty text, not none.
         error_message: error.map_or(Some(""), ApiError::message).map(Into::into),
     }
 }

@@ -4,6 +4,7 @@
 //! are returned to those who may DescribeConfigs it, others see TOPIC_AUTHORIZATION_FAILED in `topic_config_error_code`.
 //! Answered when the topic is committed and this broker has its partitions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::model::acl::AclOperation;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
+use crate::model::topic::TopicName;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use crate::protocol::messages::create_topics_response::{
@@ -29,20 +31,20 @@ use crate::security::authorizer::{Action, Decision};
 pub(super) const SPEC: Spec =
     Spec::new(ApiKey::CreateTopics, Order::Barrier, |context, body| Box::pin(handle(context, body)));
 
-/// `ControllerApis.createTopics` says this instead of the code's text.
-const DENIED: &str = "Authorization failed.";
-
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = CreateTopicsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
-    let names: Vec<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
+    let (asked, mut results) = distinct(&request);
+    let names: Vec<&str> = asked.iter().map(|topic| &*topic.name).collect();
     let permits = context.admit_creation(&names).await;
     let describable = describable(context, &names).await;
     let mut topics = Vec::new();
-    let mut results = Vec::new();
-    for ((topic, permit), describe) in request.topics.iter().zip(permits).zip(describable) {
+    for ((topic, permit), describe) in asked.into_iter().zip(permits).zip(describable) {
         match permit {
             Some(permit) => topics.push(wanted(topic, permit, describe)),
-            None => results.push(refused(&topic.name, &ApiError::new(ErrorCode::TopicAuthorizationFailed, DENIED))),
+            None => {
+                let error = ApiError::new(ErrorCode::TopicAuthorizationFailed, "Authorization failed.");
+                results.push(refused(&topic.name, &error));
+            }
         }
     }
     if !topics.is_empty() {
@@ -54,13 +56,34 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
             deadline: Some(context.broker.clock.mono().plus(timeout)),
         };
         match context.broker.controller.submit(ControllerRequest::CreateTopics(create)).await {
-            Ok(ControllerResponse::CreateTopics(created)) => results.extend(created.into_iter().map(result)),
+            Ok(ControllerResponse::CreateTopics(created)) => {
+                results.splice(0..0, created.into_iter().map(result));
+            }
             Ok(_) => results.extend(all_refused(&asked, ErrorCode::UnknownServerError)),
             Err(error) => results.extend(all_refused(&asked, error.code())),
         }
     }
     let response = CreateTopicsResponse { topics: results, ..Default::default() };
     Ok(Reply::Now(context.responder().respond(&response)))
+}
+
+/// What may be asked for at all, whoever asks (`ControllerApis.createTopics`), and refusals for the rest.
+fn distinct(request: &CreateTopicsRequest) -> (Vec<&CreatableTopic>, Vec<CreatableTopicResult>) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in &request.topics {
+        *counts.entry(&topic.name).or_default() += 1;
+    }
+    let refusal = |name: &str, count: usize| {
+        let text = match name {
+            _ if count > 1 => "Duplicate topic name.".to_owned(),
+            TopicName::CLUSTER_METADATA => format!("Creation of internal topic {name} is prohibited."),
+            _ => return None,
+        };
+        Some(refused(name, &ApiError::new(ErrorCode::InvalidRequest, text)))
+    };
+    let refusals = counts.iter().filter_map(|(name, count)| refusal(name, *count)).collect();
+    let is_fine = |name: &str| counts.get(name).is_some_and(|count| refusal(name, *count).is_none());
+    (request.topics.iter().filter(|topic| is_fine(&topic.name)).collect(), refusals)
 }
 
 async fn describable(context: &RequestContext<'_>, names: &[&str]) -> Vec<bool> {

@@ -6,7 +6,6 @@
 use bytes::Bytes;
 
 use super::create_acls::{NO_AUTHORIZER, keeps_acls};
-use super::describe_acls::is_unknown;
 use super::{CloseReason, Order, Reply, RequestContext, Spec};
 use crate::controller::{ApiError, ControllerRequest, ControllerResponse, DeleteAcls};
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
@@ -26,16 +25,15 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DeleteAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
-    let filters: Vec<AclFilter> = request.filters.iter().map(filter).collect();
-    if filters.iter().any(is_unknown) {
-        // `DeleteAclsRequest` does not parse them: Kafka closes before it asks for rights.
-        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element that is not known")));
+    if request.filters.iter().any(is_unknown) {
+        // `DeleteAclsRequest` does not parse it: Kafka closes before it asks for rights.
+        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element UNKNOWN")));
     }
     let filter_results = match context.admit_one::<op::Alter>(Resource::Cluster).await {
         Err(code) => all(&request, &ApiError::of(code)),
         Ok(_) if !keeps_acls(context) => all(&request, &ApiError::new(ErrorCode::SecurityDisabled, NO_AUTHORIZER)),
         Ok(permit) => {
-            let delete = DeleteAcls { permit, filters };
+            let delete = DeleteAcls { permit, filters: request.filters.iter().map(filter).collect() };
             match context.broker.controller.submit(ControllerRequest::DeleteAcls(delete)).await {
                 Ok(ControllerResponse::DeleteAcls(results)) => results.into_iter().map(result).collect(),
                 Ok(_) => all(&request, &ApiError::of(ErrorCode::UnknownServerError)),
@@ -57,6 +55,11 @@ fn filter(filter: &DeleteAclsFilter) -> AclFilter {
         operation: AclOperation::from_code(filter.operation),
         permission: AclPermission::from_code(filter.permission_type),
     }
+}
+
+/// Does the filter hold the word UNKNOWN itself? Codes that nobody knows are answered.
+fn is_unknown(filter: &DeleteAclsFilter) -> bool {
+    [filter.resource_type_filter, filter.pattern_type_filter, filter.operation, filter.permission_type].contains(&0)
 }
 
 fn all(request: &DeleteAclsRequest, error: &ApiError) -> Vec<DeleteAclsFilterResult> {

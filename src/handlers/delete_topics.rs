@@ -1,7 +1,7 @@
 //! DeleteTopics v1–6 (KIP-4; error texts KIP-599 from v5; by id KIP-516 from v6).
 //!
-//! Needs Delete on the cluster, or Describe and Delete on each topic. By name, a topic that may not be described is
-//! TOPIC_AUTHORIZATION_FAILED whether or not it exists; by id, it is refused with a null name. In profile *strict* the
+//! Needs Delete on the cluster, or Delete on each topic, and Describe on those that are named. By name, a topic that may
+//! not be described is TOPIC_AUTHORIZATION_FAILED whether or not it exists; by id, it is refused with a null name. In profile *strict* the
 //! broker's own topics are not deleted by anybody (INVALID_TOPIC_EXCEPTION).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use super::context::{TopicAdmission, TopicRef, TopicView};
 use super::{Order, Reply, RequestContext, Spec};
 use crate::controller::{ApiError, ControllerRequest, ControllerResponse, DeleteTopic, DeleteTopics};
 use crate::model::error_code::ErrorCode;
-use crate::model::topic::TopicId;
+use crate::model::topic::{TopicId, TopicName};
 use crate::model::uuid::Uuid;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::delete_topics_request::DeleteTopicsRequest;
@@ -43,7 +43,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         let error = ApiError::new(ErrorCode::InvalidRequest, "Topic deletion is disabled.");
         named.iter().map(|(name, id)| refused(name.as_deref(), *id, &error)).collect()
     } else {
-        let error = ApiError::of(ErrorCode::TopicDeletionDisabled);
+        let error = ApiError::bare(ErrorCode::TopicDeletionDisabled);
         named.iter().map(|(name, id)| refused(name.as_deref(), *id, &error)).collect()
     };
     let response = DeleteTopicsResponse { responses, ..Default::default() };
@@ -110,7 +110,11 @@ fn distinct(named: Vec<Named>) -> (Vec<Named>, Vec<DeletableTopicResult>) {
     (once, results)
 }
 
+/// By name or, `true`, by id.
 type Permitted = (TopicView, Permit<op::Delete>, bool);
+
+/// A refusal may say the name to those who may describe the topic.
+type Found = Result<(TopicView, Permit<op::Delete>), (Option<TopicName>, ErrorCode)>;
 
 /// Topics that may be deleted, each once, and refusals for the rest.
 async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>, Vec<DeletableTopicResult>) {
@@ -121,58 +125,71 @@ async fn admit(context: &RequestContext<'_>, named: &[Named]) -> (Vec<Permitted>
             None => TopicRef::Id(TopicId(*id)),
         })
         .collect();
-    // Delete on the cluster stands for Describe and Delete on every topic.
-    let for_cluster = references.iter().map(|_| Wanted { log_if_denied: false, ..Resource::Cluster.into() }).collect();
-    let for_cluster: Vec<_> = context.admit::<op::Delete>(for_cluster).await;
-    let described = if for_cluster.iter().all(Admission::is_granted) {
-        Vec::new()
-    } else {
-        context.admit_topics::<op::Describe>(&references).await
+    let found = match admit_by_cluster(context, &references).await {
+        Some(found) => found,
+        None => admit_each(context, &references).await,
     };
-    let mut described = described.into_iter();
-    let mut candidates = Vec::new();
-    let mut refusals = Vec::new();
-    for ((named, reference), admission) in named.iter().zip(references).zip(for_cluster) {
-        let found = match (admission, described.next()) {
-            (Admission::Granted(permit), None) => match context.topic_for(&permit, reference) {
-                Some(view) => Ok((view, Some(permit))),
-                None => Err(unknown(reference)),
-            },
-            (_, Some(admission)) => match (admission.error(reference), admission) {
-                (None, TopicAdmission::Granted(_, view)) => Ok((view, None)),
-                (error, _) => Err(error.unwrap_or(ErrorCode::TopicAuthorizationFailed)),
-            },
-            (Admission::Refused(..), None) => Err(ErrorCode::TopicAuthorizationFailed),
-        };
-        match found {
-            Ok((view, permit)) => candidates.push((named, view, permit)),
-            Err(code) => refusals.push(refused(named.0.as_deref(), named.1, &ApiError::of(code))),
-        }
-    }
     let mut permitted: Vec<Permitted> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (named, view, permit) in candidates {
-        let (id, name) = (view.id().0, view.name().clone());
-        // Who asked by name is not told the id.
-        let refuse = |error: &ApiError| refused(Some(view.name().as_str()), named.1, error);
-        let permit = match permit {
-            Some(permit) => permit.narrowed_to_topic(id, name).ok_or(ErrorCode::TopicAuthorizationFailed),
-            None => context.admit_one::<op::Delete>(Resource::Topic { id, name }).await,
+    let mut refusals = Vec::new();
+    let mut twice = BTreeSet::new();
+    for ((name, asked_id), found) in named.iter().zip(found) {
+        let (view, permit) = match found {
+            Ok(found) => found,
+            Err((shown, code)) => {
+                let name = name.as_deref().or(shown.as_ref().map(TopicName::as_str));
+                refusals.push(refused(name, *asked_id, &ApiError::of(code)));
+                continue;
+            }
         };
-        match permit {
-            Err(code) => refusals.push(refuse(&ApiError::of(code))),
-            Ok(_) if context.broker.settings.strict && view.name().is_internal() => {
-                let text = "The broker's own topics are not deleted.";
-                refusals.push(refuse(&ApiError::new(ErrorCode::InvalidTopicException, text)));
-            }
-            Ok(permit) if seen.insert(id) => permitted.push((view, permit, named.0.is_none())),
-            Ok(_) => {
-                let text = "The provided topic name maps to an ID that was already supplied.";
-                refusals.push(refused(None, id, &ApiError::new(ErrorCode::InvalidRequest, text)));
-            }
+        let refuse = |id: Uuid, code, text: &str| refused(Some(view.name().as_str()), id, &ApiError::new(code, text));
+        if context.broker.settings.strict && view.name().is_internal() {
+            let text = "The broker's own topics are not deleted.";
+            refusals.push(refuse(*asked_id, ErrorCode::InvalidTopicException, text));
+        } else if permitted.iter().any(|(earlier, _, _)| earlier.id() == view.id()) {
+            let text = "The provided topic name maps to an ID that was already supplied.";
+            refusals.push(refuse(view.id().0, ErrorCode::InvalidRequest, text));
+            twice.insert(view.id());
+        } else {
+            permitted.push((view, permit, name.is_none()));
         }
     }
+    permitted.retain(|(view, _, _)| !twice.contains(&view.id()));
     (permitted, refusals)
+}
+
+/// Delete on the cluster stands for Describe and Delete on every topic. `None`: there is no such right.
+async fn admit_by_cluster(context: &RequestContext<'_>, references: &[TopicRef<'_>]) -> Option<Vec<Found>> {
+    let wanted = references.iter().map(|_| Wanted { log_if_denied: false, ..Resource::Cluster.into() }).collect();
+    let permits = context.admit::<op::Delete>(wanted).await;
+    let permits: Vec<Permit<op::Delete>> = permits.into_iter().map(Admission::granted).collect::<Option<_>>()?;
+    let found = permits.into_iter().zip(references).map(|(permit, reference)| {
+        let view = context.topic_for(&permit, *reference).ok_or((None, unknown(*reference)))?;
+        let permit = permit.narrowed_to_topic(view.id().0, view.name().clone());
+        Ok((view, permit.ok_or((None, ErrorCode::TopicAuthorizationFailed))?))
+    });
+    Some(found.collect())
+}
+
+/// By name, existence shows only to those who may describe. By id it shows anyway, and the right to delete is enough.
+async fn admit_each(context: &RequestContext<'_>, references: &[TopicRef<'_>]) -> Vec<Found> {
+    let described = context.admit_topics::<op::Describe>(references).await;
+    let deletable = context.admit_topics::<op::Delete>(references).await;
+    let found = references.iter().zip(described).zip(deletable).map(|((reference, described), deletable)| {
+        let hidden = described.error(*reference);
+        match (reference, hidden, deletable) {
+            (TopicRef::Name(_), Some(code), _) => Err((None, code)),
+            (_, _, TopicAdmission::Granted(permit, view)) => Ok((view, permit)),
+            (_, _, TopicAdmission::Unknown) => Err((None, unknown(*reference))),
+            (_, _, TopicAdmission::Denied) => {
+                let shown = match described {
+                    TopicAdmission::Granted(_, view) => Some(view.name().clone()),
+                    TopicAdmission::Denied | TopicAdmission::Unknown => None,
+                };
+                Err((shown, ErrorCode::TopicAuthorizationFailed))
+            }
+        }
+    });
+    found.collect()
 }
 
 fn unknown(named: TopicRef<'_>) -> ErrorCode {

@@ -22,13 +22,12 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeAclsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
-    let filter = filter(&request);
-    if is_unknown(&filter) {
-        // `DescribeAclsRequest` does not parse them: Kafka closes before it asks for rights.
-        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element that is not known")));
+    if is_unknown(&request) {
+        // `DescribeAclsRequest` does not parse it: Kafka closes before it asks for rights.
+        return Ok(Reply::Close(CloseReason::Protocol("a filter of ACLs has an element UNKNOWN")));
     }
     let response = if context.is_allowed(Action::cluster(AclOperation::Describe)).await {
-        describe(context, &filter)
+        describe(context, &filter(&request))
     } else {
         failed(ErrorCode::ClusterAuthorizationFailed, None)
     };
@@ -47,12 +46,9 @@ fn filter(request: &DescribeAclsRequest) -> AclFilter {
     }
 }
 
-/// Whether the filter says something that this version of the protocol has no word for.
-pub(super) fn is_unknown(filter: &AclFilter) -> bool {
-    filter.resource_type == ResourceType::Unknown
-        || filter.pattern_type == PatternType::Unknown
-        || filter.operation == AclOperation::Unknown
-        || filter.permission == AclPermission::Unknown
+/// Does the filter hold the word UNKNOWN itself? Codes that nobody knows merely match nothing.
+fn is_unknown(request: &DescribeAclsRequest) -> bool {
+    [request.resource_type_filter, request.pattern_type_filter, request.operation, request.permission_type].contains(&0)
 }
 
 fn describe(context: &RequestContext<'_>, filter: &AclFilter) -> DescribeAclsResponse {

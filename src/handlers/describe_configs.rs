@@ -2,7 +2,8 @@
 //!
 //! Needs DescribeConfigs on the topic (else TOPIC_AUTHORIZATION_FAILED), on the cluster for brokers, loggers and client
 //! metrics (else CLUSTER_AUTHORIZATION_FAILED), on the group for groups (else GROUP_AUTHORIZATION_FAILED). A secret's value
-//! is null. A topic that may be described and is not there is UNKNOWN_TOPIC_OR_PARTITION.
+//! is null. A topic that may be described and is not there is UNKNOWN_TOPIC_OR_PARTITION. Groups (KIP-848) and client
+//! metrics (KIP-714) need not exist. The levels of this broker's loggers are no configs here: INVALID_REQUEST.
 
 use std::collections::HashSet;
 
@@ -40,8 +41,14 @@ type Refusal = (ErrorCode, String);
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeConfigsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let mut results = Vec::with_capacity(request.resources.len());
+    let is_known = |resource: &DescribeConfigsResource| {
+        matches!(resource.resource_type, TOPIC | BROKER | BROKER_LOGGER | CLIENT_METRICS | GROUP)
+    };
+    let all_known = request.resources.iter().all(is_known);
     for resource in &request.resources {
-        let described = describe(context, resource).await;
+        // One resource of an unknown type spoils the request, as in Kafka.
+        let described =
+            if all_known { describe(context, resource).await } else { Err(plain(ErrorCode::InvalidRequest)) };
         results.push(result(&request, resource, described));
     }
     let response = DescribeConfigsResponse { results, ..Default::default() };
@@ -52,22 +59,21 @@ async fn describe(context: &RequestContext<'_>, resource: &DescribeConfigsResour
     let name = &*resource.resource_name;
     match resource.resource_type {
         TOPIC => describe_topic(context, name).await,
-        BROKER | BROKER_LOGGER | CLIENT_METRICS => {
-            let allowed = context.is_allowed(Action::cluster(AclOperation::DescribeConfigs)).await;
-            if !allowed {
-                return Err(plain(ErrorCode::ClusterAuthorizationFailed));
-            }
-            describe_cluster_resource(context, resource.resource_type, name)
-        }
         GROUP => {
             let action = Action::new(AclOperation::DescribeConfigs, ResourceType::Group, name);
-            if context.is_allowed(action).await {
-                Ok(Vec::new())
-            } else {
-                Err(plain(ErrorCode::GroupAuthorizationFailed))
+            match context.is_allowed(action).await {
+                true if name.is_empty() => Err(invalid("Group name must not be empty")),
+                true => Ok(context.group_configs(name)),
+                false => Err(plain(ErrorCode::GroupAuthorizationFailed)),
             }
         }
-        other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        _ if !context.is_allowed(Action::cluster(AclOperation::DescribeConfigs)).await => {
+            Err(plain(ErrorCode::ClusterAuthorizationFailed))
+        }
+        BROKER => describe_broker(context, name),
+        BROKER_LOGGER => describe_broker_logger(context, name),
+        _ if name.is_empty() => Err(invalid("Client metrics subscription name must not be empty")),
+        _ => Ok(context.client_metrics_configs(name)),
     }
 }
 
@@ -83,29 +89,35 @@ async fn describe_topic(context: &RequestContext<'_>, name: &str) -> Result<Vec<
     }
 }
 
-fn describe_cluster_resource(
-    context: &RequestContext<'_>,
-    resource_type: i8,
-    name: &str,
-) -> Result<Vec<Described>, Refusal> {
+fn describe_broker(context: &RequestContext<'_>, name: &str) -> Result<Vec<Described>, Refusal> {
     let own = context.broker.node_id.0;
-    match resource_type {
-        BROKER if name.is_empty() => Ok(context.broker_configs(None)),
-        BROKER | BROKER_LOGGER => match name.parse::<i32>() {
-            Err(_) => {
-                let text = format!("Broker id must be an integer, but it is: {name}");
-                Err((ErrorCode::InvalidRequest, text))
-            }
-            Ok(id) if id != own => {
-                let text = format!("Unexpected broker id, expected {own} or empty string, but received {id}");
-                Err((ErrorCode::InvalidRequest, text))
-            }
-            Ok(id) if resource_type == BROKER => Ok(context.broker_configs(Some(id))),
-            // Levels of loggers can't be changed at run time yet, so none are listed.
-            Ok(_) => Ok(Vec::new()),
-        },
-        _ => Ok(Vec::new()),
+    if name.is_empty() {
+        return Ok(context.broker_configs(None));
     }
+    match broker_id(name)? {
+        id if id == own => Ok(context.broker_configs(Some(id))),
+        id => Err(invalid(&format!("Unexpected broker id, expected {own} or empty string, but received {id}"))),
+    }
+}
+
+/// Kafka lists the levels of its loggers; ours are no configs.
+fn describe_broker_logger(context: &RequestContext<'_>, name: &str) -> Result<Vec<Described>, Refusal> {
+    let own = context.broker.node_id.0;
+    if name.is_empty() {
+        return Err(invalid("Broker id must not be empty"));
+    }
+    match broker_id(name)? {
+        id if id == own => Err(invalid("The levels of this broker's loggers can't be seen or changed while it runs")),
+        id => Err(invalid(&format!("Unexpected broker id, expected {own} but received {id}"))),
+    }
+}
+
+fn broker_id(name: &str) -> Result<i32, Refusal> {
+    name.parse().map_err(|_| invalid(&format!("Broker id must be an integer, but it is: {name}")))
+}
+
+fn invalid(text: &str) -> Refusal {
+    (ErrorCode::InvalidRequest, text.to_owned())
 }
 
 fn plain(code: ErrorCode) -> Refusal {
@@ -120,7 +132,7 @@ fn result(
     let base = DescribeConfigsResult {
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
-        // Kafka sends its text for "no error", which is empty, and not null.
+        // Kafka leaves its own default here, where others have null.
         error_message: Some("".into()),
         ..Default::default()
     };

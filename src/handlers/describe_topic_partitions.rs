@@ -26,6 +26,11 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeTopicPartitionsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    if !is_cursor_valid(&request) {
+        let topics = request.topics.iter().map(|topic| refused(&topic.name, ErrorCode::InvalidRequest)).collect();
+        let response = DescribeTopicPartitionsResponse { topics, ..Default::default() };
+        return Ok(Reply::Now(context.responder().respond(&response)));
+    }
     let cursor = Cursor::of(&request);
     let mut page = Page {
         left: usize::try_from(request.response_partition_limit.min(context.broker.settings.max_partitions_per_page))
@@ -49,15 +54,8 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         for (name, admission) in names.into_iter().zip(admissions) {
             match admission {
                 TopicAdmission::Granted(_, view) => page.add(context, &view, &cursor).await,
-                TopicAdmission::Unknown => {
-                    let operations = context.authorized_operations(ResourceType::Topic, name).await;
-                    let unknown = unknown(name);
-                    page.add_error(
-                        name,
-                        DescribeTopicPartitionsResponseTopic { topic_authorized_operations: operations, ..unknown },
-                    );
-                }
-                TopicAdmission::Denied => denied.push(failed(name, ErrorCode::TopicAuthorizationFailed)),
+                TopicAdmission::Unknown => page.add_unknown(context, name).await,
+                TopicAdmission::Denied => denied.push(refused(name, ErrorCode::TopicAuthorizationFailed)),
             }
         }
         page.topics.extend(denied);
@@ -65,6 +63,14 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let response =
         DescribeTopicPartitionsResponse { topics: page.topics, next_cursor: page.next, ..Default::default() };
     Ok(Reply::Now(context.responder().respond(&response)))
+}
+
+/// A cursor names a topic of the request's list, if it has one, and no partition below 0.
+fn is_cursor_valid(request: &DescribeTopicPartitionsRequest) -> bool {
+    request.cursor.as_ref().is_none_or(|cursor| {
+        let is_listed = request.topics.is_empty() || request.topics.iter().any(|t| t.name == cursor.topic_name);
+        is_listed && cursor.partition_index >= 0
+    })
 }
 
 /// Where the page before this one ended.
@@ -135,7 +141,7 @@ impl Page {
         });
     }
 
-    fn add_error(&mut self, name: &str, error: DescribeTopicPartitionsResponseTopic) {
+    async fn add_unknown(&mut self, context: &RequestContext<'_>, name: &str) {
         if self.next.is_some() {
             return;
         }
@@ -143,7 +149,8 @@ impl Page {
             self.next = Some(next(name, 0));
             return;
         }
-        self.topics.push(error);
+        let topic_authorized_operations = context.authorized_operations(ResourceType::Topic, name).await;
+        self.topics.push(DescribeTopicPartitionsResponseTopic { topic_authorized_operations, ..unknown(name) });
     }
 }
 
@@ -153,14 +160,10 @@ fn next(topic: &str, partition_index: i32) -> describe_topic_partitions_response
 
 fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     let valid = TopicName::check_new(name).is_ok();
-    failed(name, if valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException })
+    let code = if valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+    DescribeTopicPartitionsResponseTopic { is_internal: TopicName::is_internal_name(name), ..refused(name, code) }
 }
 
-fn failed(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
-    DescribeTopicPartitionsResponseTopic {
-        error_code: code.code(),
-        name: Some(name.into()),
-        is_internal: TopicName::is_internal_name(name),
-        ..Default::default()
-    }
+fn refused(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic { error_code: code.code(), name: Some(name.into()), ..Default::default() }
 }

@@ -24,20 +24,17 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let response = if context.is_allowed(Action::cluster(AclOperation::Describe)).await {
         describe(context, &request)
     } else {
-        let code = ErrorCode::ClusterAuthorizationFailed;
-        DescribeUserScramCredentialsResponse {
-            error_code: code.code(),
-            error_message: Some(code.message().into()),
-            // Kafka says the code once more, of a user without a name.
-            results: vec![DescribeUserScramCredentialsResult {
-                error_code: code.code(),
-                error_message: Some(code.message().into()),
-                ..Default::default()
-            }],
-            ..Default::default()
-        }
+        denied(&request)
     };
     Ok(Reply::Now(context.responder().respond(&response)))
+}
+
+/// One entry for each user asked for, without saying whom, and no texts.
+fn denied(request: &DescribeUserScramCredentialsRequest) -> DescribeUserScramCredentialsResponse {
+    let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+    let entry = DescribeUserScramCredentialsResult { error_code, error_message: None, ..Default::default() };
+    let results = request.users.iter().flatten().map(|_| entry.clone()).collect();
+    DescribeUserScramCredentialsResponse { error_code, error_message: None, results, ..Default::default() }
 }
 
 fn describe(

@@ -39,7 +39,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let topics = match named_topics(&request, version) {
         Named::All => all_topics(context, &request).await,
         Named::Some(named) => some_topics(context, &request, named).await,
-        Named::Invalid => invalid_topics(&request),
+        Named::Invalid => return Ok(Reply::Now(context.responder().respond(&invalid(&request)))),
     };
     let cluster_authorized_operations = if (8..=10).contains(&version) && request.include_cluster_authorized_operations
     {
@@ -81,7 +81,7 @@ enum Named {
     All,
     /// Each once, in the order of the request; the flag: by id.
     Some(Vec<Reference>),
-    /// Names and ids in a version that has no such thing: the whole request is invalid.
+    /// Ids in a version that has no such thing, or neither name nor id: the whole request is invalid.
     Invalid,
 }
 
@@ -109,25 +109,29 @@ fn named_topics(request: &MetadataRequest, version: i16) -> Named {
         return Named::Invalid;
     }
     let mut seen = HashSet::new();
+    // Once there is an id, names are not looked at.
     let by_id = topics.iter().any(|t| !t.topic_id.is_zero());
-    let references = topics.iter().filter_map(|topic| match (by_id, &topic.name) {
-        (true, _) => (!topic.topic_id.is_zero()).then_some(Reference::Id(TopicId(topic.topic_id))),
-        (false, Some(name)) => Some(Reference::Name(name.clone())),
-        (false, None) => None,
+    if !by_id && topics.iter().any(|t| t.name.is_none()) {
+        return Named::Invalid;
+    }
+    let references = topics.iter().filter_map(|topic| match (&topic.name, topic.topic_id.is_zero()) {
+        (_, false) => Some(Reference::Id(TopicId(topic.topic_id))),
+        (Some(name), true) if !by_id => Some(Reference::Name(name.clone())),
+        (_, true) => None,
     });
     Named::Some(references.filter(|reference| seen.insert(reference.clone())).collect())
 }
 
-fn invalid_topics(request: &MetadataRequest) -> Vec<MetadataResponseTopic> {
-    let topics = request.topics.iter().flatten();
-    topics
-        .map(|topic| MetadataResponseTopic {
-            error_code: ErrorCode::InvalidRequest.code(),
-            name: Some(topic.name.clone().unwrap_or_default()),
-            topic_id: topic.topic_id,
-            ..Default::default()
-        })
-        .collect()
+/// `MetadataRequest.getErrorResponse`: the topics as they were asked for, and nothing of the cluster.
+fn invalid(request: &MetadataRequest) -> MetadataResponse {
+    let error_code = ErrorCode::InvalidRequest.code();
+    let topics = request.topics.iter().flatten().map(|topic| MetadataResponseTopic {
+        error_code,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { topics: topics.collect(), error_code, ..Default::default() }
 }
 
 async fn all_topics(context: &RequestContext<'_>, request: &MetadataRequest) -> Vec<MetadataResponseTopic> {
@@ -153,7 +157,8 @@ async fn some_topics(
             (TopicAdmission::Granted(_, view), _) => topics.push(known(context, request, &view).await),
             (TopicAdmission::Unknown, TopicRef::Name(name)) => {
                 missing.push(topics.len());
-                topics.push(unknown(name));
+                let topic_authorized_operations = topic_operations(context, request, name).await;
+                topics.push(MetadataResponseTopic { topic_authorized_operations, ..unknown(name) });
             }
             (_, TopicRef::Name(name)) => topics.push(failed(error, Some(name), Uuid::ZERO)),
             (_, TopicRef::Id(id)) => topics.push(failed(error, None, id.0)),
@@ -164,11 +169,7 @@ async fn some_topics(
 }
 
 async fn known(context: &RequestContext<'_>, request: &MetadataRequest, view: &TopicView) -> MetadataResponseTopic {
-    let topic_authorized_operations = if request.include_topic_authorized_operations {
-        context.authorized_operations(ResourceType::Topic, view.name().as_str()).await
-    } else {
-        NO_OPERATIONS
-    };
+    let topic_authorized_operations = topic_operations(context, request, view.name().as_str()).await;
     MetadataResponseTopic {
         name: Some(view.name().as_str().into()),
         topic_id: view.id().0,
@@ -187,6 +188,14 @@ async fn known(context: &RequestContext<'_>, request: &MetadataRequest, view: &T
             .collect(),
         topic_authorized_operations,
         ..Default::default()
+    }
+}
+
+async fn topic_operations(context: &RequestContext<'_>, request: &MetadataRequest, name: &str) -> i32 {
+    if request.include_topic_authorized_operations {
+        context.authorized_operations(ResourceType::Topic, name).await
+    } else {
+        NO_OPERATIONS
     }
 }
 

@@ -18,6 +18,9 @@ use super::width::{to_u32, to_u64, to_usize};
 /// Entries kept in memory before they are written together.
 const TAIL_ENTRIES: u32 = 128;
 const ENTRY_MAX: usize = 12;
+/// A search that is down to so many entries reads those of them that are in the file at once.
+const WINDOW_ENTRIES: u32 = 64;
+const WINDOW_BYTES: usize = 64 * ENTRY_MAX;
 
 /// May a read wait for the disk?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,9 +158,16 @@ impl<E: Entry> IndexFile<E> {
     pub fn last_where(&self, access: Access, test: impl Fn(E) -> bool) -> io::Result<(u32, Option<E>)> {
         let (mut low, mut high) = (0, self.count());
         let mut found = None;
+        let mut window = None;
         while low < high {
+            if window.is_none() && high - low <= WINDOW_ENTRIES {
+                window = self.window(low, high, access)?;
+            }
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle, access)?;
+            let entry = match window.as_ref().and_then(|window| window.entry(middle)) {
+                Some(entry) => entry,
+                None => self.entry(middle, access)?,
+            };
             if test(entry) {
                 found = Some(entry);
                 low = middle + 1;
@@ -166,6 +176,17 @@ impl<E: Entry> IndexFile<E> {
             }
         }
         Ok((low, found))
+    }
+
+    /// Those of the entries from `low` to `high` that are in the file, if any.
+    fn window(&self, low: u32, high: u32, access: Access) -> io::Result<Option<Window<E>>> {
+        let high = self.tail.load().as_deref().map_or(high, |tail| tail.first.min(high));
+        let Some(count) = high.checked_sub(low).filter(|count| *count > 0) else { return Ok(None) };
+        let len = to_usize(u64::from(count)) * E::SIZE;
+        let mut window = Window { first: low, bytes: [0; WINDOW_BYTES], len, entry: PhantomData };
+        let wanted = window.bytes.get_mut(..len).unwrap_or_default();
+        access.read(&*self.file, wanted, u64::from(low) * to_u64(E::SIZE))?;
+        Ok(Some(window))
     }
 
     /// Writes what is only in memory to the file.
@@ -208,6 +229,25 @@ impl<E: Entry> IndexFile<E> {
     /// Whatever the disk answers.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+}
+
+/// Some entries of the file, read together.
+#[derive(Debug)]
+struct Window<E> {
+    first: u32,
+    bytes: [u8; WINDOW_BYTES],
+    len: usize,
+    entry: PhantomData<fn() -> E>,
+}
+
+impl<E: Entry> Window<E> {
+    fn entry(&self, n: u32) -> Option<E> {
+        let from = to_usize(u64::from(n.checked_sub(self.first)?)) * E::SIZE;
+        let bytes = self.bytes.get(..self.len)?.get(from..from + E::SIZE)?;
+        let mut entry = [0; ENTRY_MAX];
+        entry.get_mut(..E::SIZE)?.copy_from_slice(bytes);
+        Some(E::decode(&entry))
     }
 }
 
@@ -257,6 +297,12 @@ mod tests {
         {
             let found = index.last_where(Access::Blocking, |Number(n)| n <= limit).unwrap();
             assert_eq!(found, (count, last.map(Number)), "{limit}");
+        }
+        // Every limit, through searches that end in the file, in memory and across the two.
+        for limit in 0..3010 {
+            let found = index.last_where(Access::Blocking, |Number(n)| n <= limit).unwrap();
+            let last = (limit / 10).min(299);
+            assert_eq!(found, (u32::try_from(last).unwrap() + 1, Some(Number(last * 10))), "{limit}");
         }
         disk.evict_cache(true);
         let missing = index.last_where(Access::Cached, |Number(n)| n <= 5).unwrap_err();

@@ -124,6 +124,8 @@ struct Dir {
     lock: Mutex<Option<Box<dyn DiskLock>>>,
     /// The broker epoch in the mark of a clean stop; `None` without a mark.
     clean: Option<i64>,
+    /// Held while a checkpoint is written: two at once would take each other's file away, and an older one could come last.
+    checkpointing: Mutex<()>,
 }
 
 /// The log directories of a broker.
@@ -350,6 +352,7 @@ impl LogManager {
     fn checkpoint(&self, name: &str, value: impl Fn(&LogView) -> Option<i64>) {
         let views = self.views();
         for dir in self.dirs.iter().filter(|dir| dir.log_dir.is_online()) {
+            let _alone = dir.checkpointing.lock();
             let mut entries: Vec<(&TopicPartition, i64)> = views
                 .iter()
                 .filter(|view| Arc::ptr_eq(view.log_dir(), &dir.log_dir))
@@ -400,7 +403,7 @@ fn claim(start: &mut StartLogDirs<'_>, path: &Path) -> Result<Claimed, StartErro
     let offline = |error: &io::Error| {
         let log_dir = Arc::new(LogDir::new(path, None, start.listener.clone()));
         let error = log_dir.fail("start", error);
-        (Dir { log_dir, lock: Mutex::default(), clean: None }, error)
+        (Dir { log_dir, lock: Mutex::default(), clean: None, checkpointing: Mutex::default() }, error)
     };
     let lock = match disk.create_dir(path).and_then(|()| disk.lock(&path.join(LOCK_FILE))) {
         Ok(lock) => lock,
@@ -430,5 +433,5 @@ fn claim(start: &mut StartLogDirs<'_>, path: &Path) -> Result<Claimed, StartErro
         Err(error) => return Ok(Err(offline(&error))),
     };
     let log_dir = Arc::new(LogDir::new(path, meta.directory_id, start.listener.clone()));
-    Ok(Ok((Dir { log_dir, lock: Mutex::new(Some(lock)), clean }, meta)))
+    Ok(Ok((Dir { log_dir, lock: Mutex::new(Some(lock)), clean, checkpointing: Mutex::default() }, meta)))
 }

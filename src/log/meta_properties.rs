@@ -32,11 +32,17 @@ pub enum MetaPropertiesError {
     Disk { path: PathBuf, error: io::Error },
     #[error("{}: {what}", path.display())]
     Malformed { path: PathBuf, what: String },
-    #[error("{} belongs to cluster {found}, not to {expected}", path.display())]
+    #[error("Invalid cluster.id in: {}/{FILE_NAME}. Expected {expected}, but read {found}", path.display())]
     Cluster { path: PathBuf, found: String, expected: String },
-    #[error("{} belongs to node {found}, not to {expected}: was data moved, or node.id changed?", path.display())]
+    #[error(
+        "Stored node id {found} doesn't match previous node id {expected} in {}/{FILE_NAME}: was data moved, or node.id \
+         changed?", path.display()
+    )]
     Node { path: PathBuf, found: i32, expected: i32 },
-    #[error("{} and {} carry the same directory.id {id}: one is a copy of the other", first.display(), second.display())]
+    #[error(
+        "Duplicate directory ID {id} found. It was the ID of {}, but also of {}: one is a copy of the other",
+        first.display(), second.display()
+    )]
     SameDirectory { first: PathBuf, second: PathBuf, id: Uuid },
     #[error("{} has no {key}: it was not formatted", path.display())]
     Missing { path: PathBuf, key: &'static str },

@@ -24,7 +24,7 @@ mod tests;
 use snapshot::Snapshots;
 
 /// Batches remembered of a producer; the client keeps as many unanswered (`max.in.flight.requests.per.connection`).
-const BATCHES_RETAINED: usize = 5;
+pub const BATCHES_RETAINED: usize = 5;
 /// When the table is full this part of it is forgotten at once, so that looking for the oldest is rare.
 const EVICTED_SHARE: usize = 16;
 
@@ -413,15 +413,30 @@ impl ProducerState {
     /// # Errors
     /// Whatever the disk answers; a damaged snapshot is removed and the one before it taken.
     pub fn truncate_and_reload(&mut self, log_start_offset: i64, log_end_offset: i64, now: Wall) -> io::Result<()> {
+        self.reload_before(log_start_offset, log_end_offset, log_end_offset, now)
+    }
+
+    /// The same with a snapshot not newer than `snapshot_offset`: a snapshot has only the newest batch of each producer,
+    /// so that a client can be answered that repeats its last five, the batches before it have to be read.
+    ///
+    /// # Errors
+    /// As [`Self::truncate_and_reload`].
+    pub fn reload_before(
+        &mut self,
+        log_start_offset: i64,
+        log_end_offset: i64,
+        snapshot_offset: i64,
+        now: Wall,
+    ) -> io::Result<()> {
         self.snapshots.retain(|offset| offset <= log_end_offset && offset > log_start_offset)?;
         if log_end_offset == self.map_end_offset {
             self.log_start_moved(log_start_offset);
             return Ok(());
         }
         self.clear();
-        let Some((offset, entries)) = self.snapshots.load_latest()? else {
+        let Some((offset, entries)) = self.snapshots.load_latest(snapshot_offset)? else {
             self.map_end_offset = log_start_offset;
-            self.snapshot_offset = log_start_offset;
+            self.snapshot_offset = self.snapshots.latest().unwrap_or(log_start_offset);
             return Ok(());
         };
         for entry in entries {
@@ -433,7 +448,7 @@ impl ProducerState {
             }
         }
         self.map_end_offset = offset;
-        self.snapshot_offset = offset;
+        self.snapshot_offset = self.snapshots.latest().unwrap_or(offset);
         Ok(())
     }
 

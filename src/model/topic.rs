@@ -26,7 +26,7 @@ pub enum TopicNameError {
 }
 
 impl TopicNameError {
-    /// `Topic.validate`'s sentence about `name`.
+    /// Kafka's sentence about `name`.
     pub fn sentence(self, name: &str) -> String {
         let what = match self {
             Self::TooLong => {

@@ -11,6 +11,8 @@ use crate::replica::manager::ReplicaManager;
 
 /// How often the broker looks for removed partitions whose delay is over.
 const REMOVAL_INTERVAL: Duration = Duration::from_millis(500);
+/// What an interval of 0 means.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Starts every recurring task on the current runtime. They end with it.
 pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>, replicas: &Arc<ReplicaManager>, clock: &Arc<dyn Clock>) {
@@ -28,30 +30,42 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>, replicas: &Arc<Repli
     if settings.log_flush_scheduler_interval_ms < i64::from(i32::MAX) {
         every(first, millis(settings.log_flush_scheduler_interval_ms), on_lanes(|| Command::FlushOverdue));
     }
-    let on_disk = |work: fn(&LogManager)| {
-        let logs = Arc::clone(logs);
-        move || {
-            let logs = Arc::clone(&logs);
-            // Nobody waits for it; a failure takes the directory offline by itself.
-            drop(tokio::task::spawn_blocking(move || work(&logs)));
-        }
-    };
     let high_watermarks = millis(settings.replica_high_watermark_checkpoint_interval_ms);
-    every(high_watermarks, high_watermarks, on_disk(LogManager::checkpoint_high_watermarks));
+    every_on_disk(high_watermarks, high_watermarks, logs, LogManager::checkpoint_high_watermarks);
     let recovery = millis(settings.log_flush_offset_checkpoint_interval_ms.into());
-    every(first, recovery, on_disk(LogManager::checkpoint_recovery_points));
+    every_on_disk(first, recovery, logs, LogManager::checkpoint_recovery_points);
     let starts = millis(settings.log_flush_start_offset_checkpoint_interval_ms.into());
-    every(first, starts, on_disk(LogManager::checkpoint_log_starts));
-    let (logs, clock) = (Arc::clone(logs), Arc::clone(clock));
-    every(REMOVAL_INTERVAL, REMOVAL_INTERVAL, move || {
+    every_on_disk(first, starts, logs, LogManager::checkpoint_log_starts);
+    let clock = Arc::clone(clock);
+    every_on_disk(REMOVAL_INTERVAL, REMOVAL_INTERVAL, logs, move |logs| {
         if let Some(job) = logs.take_removals(clock.mono()) {
-            drop(tokio::task::spawn_blocking(move || job.run()));
+            job.run();
+        }
+    });
+}
+
+/// What may wait for a disk is done off the runtime, and not again before it is done. A failure takes the directory
+/// offline by itself.
+fn every_on_disk(
+    first: Duration,
+    interval: Duration,
+    logs: &Arc<LogManager>,
+    work: impl Fn(&LogManager) + Clone + Send + 'static,
+) {
+    let (logs, interval) = (Arc::clone(logs), interval.max(SHORTEST));
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(first).await;
+        loop {
+            let (logs, work) = (Arc::clone(&logs), work.clone());
+            // A panic there was reported by its thread.
+            let _ = tokio::task::spawn_blocking(move || work(&logs)).await;
+            tokio::time::sleep(interval).await;
         }
     });
 }
 
 fn every(first: Duration, interval: Duration, mut work: impl FnMut() + 'static) {
-    let interval = interval.max(Duration::from_millis(1));
+    let interval = interval.max(SHORTEST);
     tokio::task::spawn_local(async move {
         tokio::time::sleep(first).await;
         loop {

@@ -27,6 +27,7 @@ impl Client {
         Self::try_connect(address).unwrap()
     }
 
+    /// For those who know that the broker may be gone.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;

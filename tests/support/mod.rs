@@ -24,7 +24,8 @@ pub fn free_port() -> u16 {
     static NEXT: Mutex<u16> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
     if *next == 0 {
-        *next = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+        // Tests that start together have neighbouring numbers: far apart, so that none waits on another's port.
+        *next = 20_000 + u16::try_from(u64::from(std::process::id()) * 7_919 % 10_000).unwrap();
     }
     loop {
         *next = if *next >= 31_999 { 20_000 } else { *next + 1 };
@@ -50,14 +51,16 @@ impl Broker {
 
     /// Starts `schloss` without waiting for anything.
     pub fn launch(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_schloss"))
-            .args(args)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_schloss")).args(args).envs(env.iter().copied()))
+    }
+
+    /// Starts Apache Kafka on a server.properties, without waiting for anything.
+    pub fn launch_kafka(config: &Path) -> Self {
+        Self::spawn(Command::new(repository().join("tests/tools/kafka")).arg("server").arg(config))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];

@@ -23,8 +23,8 @@ mod support;
 
 use std::path::PathBuf;
 
-use schloss::protocol::api::ApiKey;
 use script::{Peer, Script};
+use serde_json::Value;
 
 fn scripts() -> Vec<PathBuf> {
     let folder = support::repository().join("tests/wire/scripts");
@@ -50,30 +50,58 @@ fn schloss_answers_as_recorded() {
     assert!(failures.is_empty(), "{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
-/// Every API has a script of its answers and one of its refusals; those of the login are played in `tests/broker`.
+/// `api-name-answers.json` and `api-name-refuses.json`: each API has one script where Kafka answers data and one where it
+/// refuses.
 #[test]
-fn every_api_has_its_scripts() {
-    let folder = support::repository().join("tests/wire/scripts");
+fn every_api_answers_in_one_script_and_refuses_in_another() {
     let mut missing = Vec::new();
     for spec in schloss::handlers::table() {
-        if matches!(spec.key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) {
-            continue;
-        }
-        let mut name = String::new();
-        for c in format!("{:?}", spec.key).chars() {
-            if c.is_uppercase() && !name.is_empty() {
-                name.push('-');
-            }
-            name.extend(c.to_lowercase());
-        }
-        for kind in ["answers", "refuses"] {
-            let file = format!("{name}-{kind}.json");
-            if !folder.join(&file).is_file() {
-                missing.push(file);
+        let api = spec.key.name();
+        for (what, wanted) in [("answers", false), ("refuses", true)] {
+            let name = format!("{}-{what}.json", hyphenated(api));
+            let path = support::repository().join("tests/wire/scripts").join(&name);
+            let is_shown = path.is_file()
+                && Script::read(&path).steps.iter().any(|step| step.api == api && is_refusal(&step.response) == wanted);
+            if !is_shown {
+                missing.push(name);
             }
         }
     }
-    assert!(missing.is_empty(), "scripts are missing: {missing:?}");
+    assert!(missing.is_empty(), "not there, or without such an answer: {}", missing.join(", "));
+}
+
+#[test]
+fn every_script_was_recorded() {
+    for path in scripts() {
+        let script = Script::read(&path);
+        assert!(script.recorded_on.starts_with("Apache Kafka 4.3.1"), "{}: {}", path.display(), script.recorded_on);
+        let unanswered = script.steps.iter().position(|step| step.response.is_null());
+        assert_eq!(unanswered, None, "{}: a step has no answer; tests/wire/record records it", path.display());
+    }
+}
+
+/// `describe-cluster` for `DescribeCluster`.
+fn hyphenated(name: &str) -> String {
+    let mut hyphenated = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !hyphenated.is_empty() {
+            hyphenated.push('-');
+        }
+        hyphenated.extend(c.to_lowercase());
+    }
+    hyphenated
+}
+
+/// Is there an error anywhere in this answer, or none at all?
+fn is_refusal(answer: &Value) -> bool {
+    match answer {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| (name == "ErrorCode" && value != 0) || (!value.is_string() && is_refusal(value))),
+        Value::Array(items) => items.iter().any(is_refusal),
+        Value::String(text) => text == "closed",
+        _ => false,
+    }
 }
 
 #[test]

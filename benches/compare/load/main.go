@@ -2,7 +2,7 @@
 // produces at full speed to a topic's one partition and reads it back; one JSON line tells what happened and, for
 // --pid, the CPU seconds (user and system) that the broker spent meanwhile.
 //
-//	load wait|allow|prepare|produce|consume|delete [flags]
+//	load wait|allow|prepare|produce|consume|logins|delete [flags]
 package main
 
 import (
@@ -33,7 +33,7 @@ var (
 	password  = flag.String("password", "", "")
 	topic     = flag.String("topic", "bench", "")
 	pid       = flag.Int("pid", 0, "the broker's process")
-	seconds   = flag.Float64("seconds", 4, "produce: how long; wait: at most how long")
+	seconds   = flag.Float64("seconds", 4, "produce, logins: how long; wait: at most how long")
 	since     = flag.Float64("since", 0, "wait: when the broker was started, in seconds since 1970")
 	size      = flag.Int("size", 1024, "bytes of a record's value")
 )
@@ -146,6 +146,24 @@ func consume(ctx context.Context) {
 	})
 }
 
+// logins opens one connection after the other, each with a whole TLS handshake and a SCRAM login; "records" counts them.
+func logins(ctx context.Context) {
+	login := func() {
+		c := client()
+		fail(c.Ping(ctx))
+		c.Close()
+	}
+	login()
+	*size = 0
+	measure(func() int64 {
+		var made int64
+		for end := time.Now().Add(time.Duration(*seconds * float64(time.Second))); time.Now().Before(end); made++ {
+			login()
+		}
+		return made
+	})
+}
+
 func prepare(ctx context.Context) {
 	c := kadm.NewClient(client())
 	_, err := c.CreateTopic(ctx, 1, 1, nil, *topic)
@@ -192,7 +210,7 @@ func wait(ctx context.Context) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("which of wait, allow, prepare, produce, consume, delete?"))
+		fail(errors.New("which of wait, allow, prepare, produce, consume, logins, delete?"))
 	}
 	fail(flag.CommandLine.Parse(os.Args[2:]))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds+60)*time.Second)
@@ -208,6 +226,8 @@ func main() {
 		produce(ctx)
 	case "consume":
 		consume(ctx)
+	case "logins":
+		logins(ctx)
 	case "delete":
 		_, err := kadm.NewClient(client()).DeleteTopics(ctx, *topic)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{RequestContext, TopicView};
+use crate::config::resource::{describe_client_metrics, describe_group};
 use crate::config::topic::{Behind, Described, broker_names, describe, describe_broker, nothing};
-use crate::metadata::configs::ConfigResource;
+use crate::metadata::configs::{ConfigResource, ConfigResourceType};
 use crate::metadata::image::MetadataImage;
 
 fn lookup(image: &MetadataImage, resource: ConfigResource) -> impl Fn(&str) -> Option<Arc<str>> {
@@ -19,6 +20,23 @@ impl RequestContext<'_> {
         let broker = lookup(&image, ConfigResource::broker(self.broker.node_id.0));
         let cluster = lookup(&image, ConfigResource::default_broker());
         describe(&overrides, Behind { values: self.broker.config.values(), broker: &broker, cluster: &cluster })
+    }
+
+    /// Every key of a group, which need not exist.
+    pub fn group_configs(&self, group: &str) -> Vec<Described> {
+        let image = self.broker.image.load();
+        let resource = ConfigResource { resource_type: ConfigResourceType::GROUP, name: group.into() };
+        let broker = lookup(&image, ConfigResource::broker(self.broker.node_id.0));
+        let cluster = lookup(&image, ConfigResource::default_broker());
+        let behind = Behind { values: self.broker.config.values(), broker: &broker, cluster: &cluster };
+        describe_group(&lookup(&image, resource), behind)
+    }
+
+    /// Every key of a client metrics subscription, which need not exist.
+    pub fn client_metrics_configs(&self, subscription: &str) -> Vec<Described> {
+        let image = self.broker.image.load();
+        let resource = ConfigResource { resource_type: ConfigResourceType::CLIENT_METRICS, name: subscription.into() };
+        describe_client_metrics(&lookup(&image, resource))
     }
 
     /// Every key of this broker, or, without an id, what was set for all of them.

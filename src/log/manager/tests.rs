@@ -265,6 +265,21 @@ fn a_failed_directory_takes_only_its_own_offline() {
 }
 
 #[test]
+fn checkpoints_written_at_once_do_not_hurt_each_other() {
+    let disk = disk(&["/a"]);
+    let manager = start(&disk, &["/a"]);
+    let mut log = create(&manager, "t", 0);
+    put(&mut log, "x");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..500).for_each(|_| manager.checkpoint_high_watermarks()));
+        }
+    });
+    assert!(manager.dirs().all(|dir| dir.is_online()));
+    assert!(text(&disk, "/a/replication-offset-checkpoint").starts_with("0\n1\nt 0 "));
+}
+
+#[test]
 fn many_logs_load_in_parallel() {
     let disk = disk(&["/one", "/two"]);
     let manager = start(&disk, &["/one", "/two"]);

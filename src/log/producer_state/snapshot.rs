@@ -71,9 +71,9 @@ impl Snapshots {
         Ok(path)
     }
 
-    /// The newest sound snapshot; damaged ones are removed on the way.
-    pub(super) fn load_latest(&mut self) -> io::Result<Option<(i64, Vec<ProducerEntry>)>> {
-        while let Some(offset) = self.latest() {
+    /// The newest sound snapshot up to an offset; damaged ones are removed on the way.
+    pub(super) fn load_latest(&mut self, up_to: i64) -> io::Result<Option<(i64, Vec<ProducerEntry>)>> {
+        while let Some(offset) = self.offsets.range(..=up_to).next_back().copied() {
             match self.disk.read_file(&self.path(offset), FILE_MAX) {
                 Ok(bytes) => match decode(&bytes) {
                     Some(entries) => return Ok(Some((offset, entries))),

@@ -40,7 +40,7 @@ pub struct LeaderAppend<'a> {
 pub struct AppendInfo {
     pub base_offset: i64,
     pub last_offset: i64,
-    /// -1 with `CreateTime`.
+    /// -1 with `CreateTime`, unless it is a duplicate: then the largest timestamp of the batch.
     pub log_append_time: i64,
     pub log_start_offset: i64,
     pub duplicate: bool,
@@ -161,7 +161,7 @@ impl UnifiedLog {
             let producer = match self.admit(append, next_offset) {
                 Ok(Admitted::New(producer)) => producer,
                 Ok(Admitted::Duplicate(known)) => {
-                    results.push(Ok(self.duplicate(append.batch, &known)));
+                    results.push(Ok(self.duplicate(&known)));
                     continue;
                 }
                 Err(error) => {
@@ -291,11 +291,12 @@ impl UnifiedLog {
         }
     }
 
-    fn duplicate(&self, batch: &ValidatedBatch, known: &BatchMetadata) -> AppendInfo {
+    /// Kafka tells the batch's own time, whatever the topic's timestamps are.
+    fn duplicate(&self, known: &BatchMetadata) -> AppendInfo {
         AppendInfo {
             base_offset: known.first_offset(),
             last_offset: known.last_offset,
-            log_append_time: batch.log_append_time().map_or(-1, |_| known.timestamp),
+            log_append_time: known.timestamp,
             log_start_offset: self.ends.log_start,
             duplicate: true,
         }

@@ -15,12 +15,13 @@ use crate::log::config::LogConfig;
 use crate::log::file_name::{LOG, path_of};
 use crate::log::leader_epoch_cache::LeaderEpochCache;
 use crate::log::log_dir::{LogDir, StorageError};
-use crate::log::producer_state::ProducerState;
+use crate::log::producer_state::{BATCHES_RETAINED, ProducerState};
 use crate::log::segment::{Segment, put_aside};
 use crate::log::segment_writer::{SealedSegment, SegmentWriter};
 use crate::log::storage::Disk;
 use crate::log::time_index::TimestampOffset;
 use crate::log::view::{Ends, LogView, OffsetPosition, Published};
+use crate::log::width::to_u64;
 use crate::model::error_code::ErrorCode;
 use crate::model::time::Wall;
 use crate::model::topic::{TopicId, TopicPartition};
@@ -286,9 +287,24 @@ impl Loader {
         }
         self.producers_follow = true;
         let start = self.open.log_start_offset.max(self.first_offset().unwrap_or(base));
-        self.producers.truncate_and_reload(start, base, self.open.now)?;
+        self.producers.reload_before(start, base, self.repeatable_from(base), self.open.now)?;
         let segments = self.shared_segments(None);
         replay(&mut self.producers, &segments, base)
+    }
+
+    /// Where to begin reading so that a batch that was unanswered at the crash is known when it is sent again. A snapshot
+    /// stands where a segment begins, and has only the newest batch of a producer; the others lie in the segments before,
+    /// which are taken until they hold as many bytes as the batches of one producer may have.
+    fn repeatable_from(&self, base: i64) -> i64 {
+        let wanted = u64::from(self.open.config.max_message_bytes).saturating_mul(to_u64(BATCHES_RETAINED));
+        let mut bytes: u64 = 0;
+        for sealed in self.segments.iter().rev() {
+            bytes = bytes.saturating_add(sealed.size);
+            if bytes >= wanted {
+                return sealed.segment.base_offset();
+            }
+        }
+        self.first_offset().unwrap_or(base)
     }
 
     fn load_producers(&mut self, writer: &SegmentWriter) -> io::Result<()> {

@@ -87,6 +87,32 @@ fn damage_in_a_segment_drops_what_is_behind_it() {
     assert_eq!(bench.open(false).recovery().segments_read, 1);
 }
 
+/// A snapshot has the newest batch of a producer only: the four before it must be found in the segments before.
+#[test]
+fn the_last_five_batches_are_known_after_a_crash_wherever_segments_end() {
+    for recovery_point in 0..=12 {
+        let bench = Bench::with(|config| config.segment_bytes = 150);
+        let mut log = bench.open(false);
+        let batch = |n: i32| from_producer(1, 0, n, &[&format!("{n}{}", "x".repeat(30))]);
+        for n in 0..12 {
+            append(&mut log, &batch(n)).unwrap();
+        }
+        assert_eq!(log.view().segment_count(), 12);
+        drop(log);
+        let snapshots = bench.names().iter().filter(|name| name.ends_with(".snapshot")).count();
+        let bench = Bench { recovery_point, ..bench };
+        let mut log = bench.open(false);
+        for n in 7..12 {
+            let again = append(&mut log, &batch(n)).unwrap();
+            assert!(again.duplicate && again.base_offset == i64::from(n), "{n} behind {recovery_point}");
+        }
+        assert!(!append(&mut log, &batch(12)).unwrap().duplicate);
+        drop(log);
+        let after = bench.names().iter().filter(|name| name.ends_with(".snapshot")).count();
+        assert!(after >= snapshots, "snapshots of segments that stay are kept");
+    }
+}
+
 #[test]
 fn missing_and_bad_indexes_are_rebuilt_even_after_a_clean_stop() {
     let bench = Bench::with(|config| {

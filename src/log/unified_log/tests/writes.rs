@@ -17,7 +17,7 @@ fn a_duplicate_gets_the_offsets_of_the_first() {
     let first = append(&mut log, &batch).unwrap();
     assert_eq!((first.base_offset, first.last_offset, first.duplicate), (1, 3, false));
     let second = append(&mut log, &batch).unwrap();
-    assert_eq!(second, AppendInfo { duplicate: true, ..first });
+    assert_eq!(second, AppendInfo { duplicate: true, log_append_time: 1, ..first }, "with the time of the batch");
     assert_eq!(log.log_end_offset(), 4);
     assert_eq!(code(append(&mut log, &from_producer(1, 0, 4, &["gap"]))), ErrorCode::OutOfOrderSequenceNumber);
     append(&mut log, &from_producer(1, 1, 0, &["new epoch"])).unwrap();
