@@ -1,18 +1,19 @@
 //! Ten thousand strangers at the door: what they cost, and whether anybody else still gets in.
-//! `cargo bench --bench attack`, about two minutes; `SCHLOSS_ATTACKERS` for another number than 10,000.
+//! `cargo bench --bench attack`, under three minutes; `SCHLOSS_ATTACKERS` for another number than 10,000.
 //!
-//! The real binary serves SASL_PLAINTEXT as a child; the attackers are processes of their own, each with as many
-//! connections as its limit of open files allows. Three kinds, one after the other:
+//! The real binary serves SASL_PLAINTEXT and SASL_SSL as a child; the attackers are processes of their own, each with as
+//! many connections as its limit of open files allows. Four kinds, each at a broker just started:
 //!
 //! - *five bytes*: a length of 512 KiB and one byte of the frame, then silence; whoever is closed comes again at once.
 //!   Apache Kafka 4.3.1 allocates what is declared and ends with OutOfMemoryError, at 301 connections with a heap of
 //!   384 MiB and at 963 with 1 GiB.
 //! - *slow*: one byte of a good request every five seconds (slowloris).
 //! - *silent*: nothing at all.
+//! - *half-open*: the first message of a TLS handshake, then silence.
 //!
 //! All the while somebody logs in with SCRAM-SHA-256 and asks a question. The exit code is not 0 when a connection costs
-//! 16 KiB or more, a login fails or takes a second or more, or a slow or silent connection lives longer than the 30 s
-//! that a login may take.
+//! 16 KiB or more (TLS: 64), a login fails or takes a second or more, or a connection lives longer than the 30 s that a
+//! login may take.
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock and reads /proc")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its result")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench may fail")]
@@ -26,11 +27,14 @@ mod support;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use sasl::client::Mechanism as _;
 use sasl::client::mechanisms::Scram;
 use sasl::common::scram::Sha256;
@@ -42,6 +46,7 @@ use support::{Broker, free_port, schloss, write};
 const ATTACKERS: usize = 10_000;
 /// Bounds: G2 to G4 of the goals.
 const KIB_PER_CONNECTION: f64 = 16.0;
+const KIB_PER_TLS_CONNECTION: f64 = 64.0;
 const LOGIN: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// What the attackers may be late in seeing that they are closed, on a busy machine.
@@ -56,16 +61,18 @@ enum Kind {
     FiveBytes,
     Slow,
     Silent,
+    HalfOpen,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::FiveBytes, Self::Slow, Self::Silent];
+    const ALL: [Self; 4] = [Self::FiveBytes, Self::Slow, Self::Silent, Self::HalfOpen];
 
     fn name(self) -> &'static str {
         match self {
             Self::FiveBytes => "five-bytes",
             Self::Slow => "slow",
             Self::Silent => "silent",
+            Self::HalfOpen => "half-open",
         }
     }
 
@@ -73,8 +80,35 @@ impl Kind {
     fn lasts(self) -> Duration {
         match self {
             Self::FiveBytes => Duration::from_secs(25),
-            Self::Slow | Self::Silent => HANDSHAKE + SLACK,
+            Self::Slow | Self::Silent | Self::HalfOpen => HANDSHAKE + SLACK,
         }
+    }
+
+    fn kib(self) -> f64 {
+        if self == Self::HalfOpen { KIB_PER_TLS_CONNECTION } else { KIB_PER_CONNECTION }
+    }
+
+    /// What is sent at once.
+    fn greeting(self) -> Vec<u8> {
+        let mut greeting = Vec::new();
+        match self {
+            Self::FiveBytes => greeting.extend_from_slice(b"\0\x08\0\0\0"),
+            Self::Slow | Self::Silent => {}
+            Self::HalfOpen => {
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let config = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_root_certificates(RootCertStore::empty())
+                    .with_no_client_auth();
+                let name = ServerName::try_from("localhost").unwrap();
+                let mut hello = ClientConnection::new(Arc::new(config), name).unwrap();
+                while hello.wants_write() {
+                    hello.write_tls(&mut greeting).unwrap();
+                }
+            }
+        }
+        greeting
     }
 }
 
@@ -102,11 +136,12 @@ fn attack(kind: Kind, address: SocketAddr, count: usize) {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         drop(stop);
     });
-    let mut strangers: Vec<Stranger> = (0..count).map(|_| Stranger::come(kind, address)).collect();
+    let greeting = kind.greeting();
+    let mut strangers: Vec<Stranger> = (0..count).map(|_| Stranger::come(&greeting, address)).collect();
     println!("open");
     while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
         for stranger in &mut strangers {
-            stranger.go_on(kind, address);
+            stranger.go_on(kind, &greeting, address);
         }
         thread::sleep(Duration::from_millis(200));
     }
@@ -128,25 +163,23 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn come(kind: Kind, address: SocketAddr) -> Self {
+    fn come(greeting: &[u8], address: SocketAddr) -> Self {
         let mut stranger = Self { stream: None, came: Instant::now(), sent: 0, closed: 0, longest: Duration::ZERO };
-        stranger.connect(kind, address);
+        stranger.connect(greeting, address);
         stranger
     }
 
-    fn connect(&mut self, kind: Kind, address: SocketAddr) {
+    fn connect(&mut self, greeting: &[u8], address: SocketAddr) {
         self.came = Instant::now();
         self.sent = 0;
         self.stream = TcpStream::connect(address).ok();
         if let Some(stream) = &mut self.stream {
             stream.set_nonblocking(true).unwrap();
-            if kind == Kind::FiveBytes {
-                let _ = stream.write_all(b"\0\x08\0\0\0");
-            }
+            let _ = stream.write_all(greeting);
         }
     }
 
-    fn go_on(&mut self, kind: Kind, address: SocketAddr) {
+    fn go_on(&mut self, kind: Kind, greeting: &[u8], address: SocketAddr) {
         if let Some(stream) = &mut self.stream {
             if kind == Kind::Slow {
                 let due = usize::try_from(self.came.elapsed().as_secs() / 5).unwrap() + 1;
@@ -157,7 +190,7 @@ impl Stranger {
                     self.sent += 1;
                 }
             }
-            match stream.read(&mut [0; 64]) {
+            match stream.read(&mut [0; 4096]) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Ok(1..) => return,
                 _ => {}
@@ -167,7 +200,7 @@ impl Stranger {
             self.stream = None;
         }
         if kind == Kind::FiveBytes {
-            self.connect(kind, address);
+            self.connect(greeting, address);
         }
     }
 }
@@ -175,22 +208,28 @@ impl Stranger {
 struct Castle {
     broker: Broker,
     sasl: SocketAddr,
+    sasl_tls: SocketAddr,
     _dir: tempfile::TempDir,
 }
 
 impl Castle {
     fn build() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let [clear, sasl] = [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let keystore = dir.path().join("broker.pem");
+        write(&keystore, &format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem()));
+        let [clear, sasl, sasl_tls] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let config = dir.path().join("server.properties");
         write(
             &config,
             &format!(
                 "schloss.profile=compat\nprocess.roles=broker,controller\nnode.id=1\n\
-                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl}\ninter.broker.listener.name=PLAINTEXT\n\
+                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SASL_SSL://{sasl_tls}\n\
+                 ssl.keystore.type=PEM\nssl.keystore.location={}\ninter.broker.listener.name=PLAINTEXT\n\
                  sasl.enabled.mechanisms=SCRAM-SHA-256\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  log.dirs={}\n",
+                keystore.display(),
                 dir.path().join("data").display()
             ),
         );
@@ -198,7 +237,7 @@ impl Castle {
         let scram = format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]");
         schloss(&["storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config, "--add-scram", &scram])
             .expect(0, "Formatting");
-        Self { broker: Broker::start(&["serve", config], &[]), sasl, _dir: dir }
+        Self { broker: Broker::start(&["serve", config], &[]), sasl, sasl_tls, _dir: dir }
     }
 
     fn resident_kib(&self) -> f64 {
@@ -245,6 +284,7 @@ impl Castle {
                     logins.failed += 1;
                 }
             }
+            logins.resident_kib = logins.resident_kib.max(self.resident_kib());
             thread::sleep(Duration::from_millis(50));
         }
         logins.took.sort();
@@ -256,6 +296,8 @@ impl Castle {
 struct Logins {
     took: Vec<Duration>,
     failed: usize,
+    /// The broker's memory at its most.
+    resident_kib: f64,
 }
 
 impl Logins {
@@ -351,60 +393,63 @@ fn defend() -> ExitCode {
     if count < asked {
         println!("only {count} attackers: the broker may open no more files (ulimit -Hn)");
     }
-    let castle = Castle::build();
     let mut broken = Vec::new();
-    println!("{:<26} {:>7} {:>7} {:>10} {:>10}", "SCRAM logins", "good", "failed", "median ms", "max ms");
-    let alone = castle.log_in_for(Duration::from_secs(2));
-    println!("{}", alone.line("before"));
     let mut notes = Vec::new();
+    println!("{:<26} {:>7} {:>7} {:>10} {:>10}", "SCRAM logins", "good", "failed", "median ms", "max ms");
     for kind in Kind::ALL {
-        let (before, files) = (castle.resident_kib(), castle.open_files());
-        let gathering = Instant::now();
-        let crowd = Crowd::gather(kind, castle.sasl, count);
-        let gathered = gathering.elapsed();
-        let (held, resident) = (castle.open_files().saturating_sub(files), castle.resident_kib());
-        let during = castle.log_in_for(kind.lasts());
-        println!("{}", during.line(&format!("{count} {}", kind.name())));
-        let peak = resident.max(castle.resident_kib());
-        let (closed, longest_ms, open) = crowd.leave();
-        let after = castle.log_in_for(Duration::from_secs(2));
-        println!("{}", after.line(&format!("after {}", kind.name())));
-
-        // Memory that earlier attackers left in the allocator is not counted as these connections' cost: the first kind is
-        // the measure.
-        let each = (peak - before) / f64::from(u32::try_from(held.max(1)).unwrap());
-        notes.push(format!(
-            "{:<11} {held} held after {:.1} s; resident {:.0} MiB before, {:.0} at most, {:.0} after: {each:.1} KiB a \
-             connection; closed {closed} times, the longest after {:.1} s, {open} open at the end",
-            kind.name(),
-            gathered.as_secs_f64(),
-            before / 1024.0,
-            peak / 1024.0,
-            castle.resident_kib() / 1024.0,
-            f64::from(u32::try_from(longest_ms).unwrap()) / 1000.0,
-        ));
-        if held * 100 < count * 95 {
-            broken.push(format!("{}: only {held} connections were held at a time", kind.name()));
-        }
-        if each >= KIB_PER_CONNECTION {
-            broken.push(format!("{}: {each:.1} KiB a connection", kind.name()));
-        }
-        if !during.good() || !after.good() {
-            broken.push(format!("{}: a login failed or took {LOGIN:?} or more", kind.name()));
-        }
-        if kind != Kind::FiveBytes && (open > 0 || Duration::from_millis(longest_ms) > HANDSHAKE + SLACK) {
-            broken.push(format!("{}: a connection outlived {HANDSHAKE:?}", kind.name()));
-        }
+        notes.push(besiege(kind, count, &mut broken));
     }
     println!();
     for note in notes {
         println!("{note}");
     }
-    if castle.broker.output().contains("panicked") {
-        broken.push("the broker panicked".to_owned());
-    }
     for line in &broken {
         println!("BROKEN {line}");
     }
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One kind of attack, at a broker of its own. A line about it; what it broke goes to `broken`.
+fn besiege(kind: Kind, count: usize, broken: &mut Vec<String>) -> String {
+    let castle = Castle::build();
+    let alone = castle.log_in_for(Duration::from_secs(2));
+    println!("{}", alone.line(&format!("before {}", kind.name())));
+    let (before, files) = (castle.resident_kib(), castle.open_files());
+    let gathering = Instant::now();
+    let crowd = Crowd::gather(kind, if kind == Kind::HalfOpen { castle.sasl_tls } else { castle.sasl }, count);
+    let gathered = gathering.elapsed();
+    let held = castle.open_files().saturating_sub(files);
+    let during = castle.log_in_for(kind.lasts());
+    println!("{}", during.line(&format!("{count} {}", kind.name())));
+    let (closed, longest_ms, open) = crowd.leave();
+    let after = castle.log_in_for(Duration::from_secs(2));
+    println!("{}", after.line(&format!("after {}", kind.name())));
+
+    let each = (during.resident_kib - before) / f64::from(u32::try_from(held.max(1)).unwrap());
+    if held * 100 < count * 95 {
+        broken.push(format!("{}: only {held} connections were held at a time", kind.name()));
+    }
+    if each >= kind.kib() {
+        broken.push(format!("{}: {each:.1} KiB a connection", kind.name()));
+    }
+    if !during.good() || !after.good() {
+        broken.push(format!("{}: a login failed or took {LOGIN:?} or more", kind.name()));
+    }
+    let comes_again = kind == Kind::FiveBytes;
+    if (!comes_again && open > 0) || Duration::from_millis(longest_ms) > HANDSHAKE + SLACK {
+        broken.push(format!("{}: a connection outlived {HANDSHAKE:?}", kind.name()));
+    }
+    if castle.broker.output().contains("panicked") {
+        broken.push(format!("{}: the broker panicked", kind.name()));
+    }
+    format!(
+        "{:<11} {held} held after {:.1} s; resident {:.0} MiB before, {:.0} at most, {:.0} after: {each:.1} KiB a \
+         connection; closed {closed} times, the longest lived {:.1} s, {open} open at the end",
+        kind.name(),
+        gathered.as_secs_f64(),
+        before / 1024.0,
+        during.resident_kib / 1024.0,
+        castle.resident_kib() / 1024.0,
+        Duration::from_millis(longest_ms).as_secs_f64(),
+    )
 }
