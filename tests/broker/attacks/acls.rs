@@ -23,24 +23,24 @@ use super::records::{batch, produce};
 use super::{closes, request, world};
 use crate::client::Client;
 
-const TOPIC: i8 = 2;
-const LITERAL: i8 = 3;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const LITERAL: i8 = 3;
 const PREFIXED: i8 = 4;
-const READ: i8 = 3;
-const WRITE: i8 = 4;
+pub(super) const READ: i8 = 3;
+pub(super) const WRITE: i8 = 4;
 const CREATE: i8 = 5;
 const ALTER_CONFIGS: i8 = 11;
-const DENY: i8 = 2;
-const ALLOW: i8 = 3;
+pub(super) const DENY: i8 = 2;
+pub(super) const ALLOW: i8 = 3;
 
-const DENIED: i16 = 29;
+pub(super) const DENIED: i16 = 29;
 
 /// A rule about topics for one principal from every host.
-struct Rule<'a>(i8, &'a str, &'a str, i8, i8);
+pub(super) struct Rule<'a>(pub(super) i8, pub(super) &'a str, pub(super) &'a str, pub(super) i8, pub(super) i8);
 
 /// Adds rules as the administrator.
 #[track_caller]
-fn allow(rules: &[Rule<'_>]) {
+pub(super) fn allow(rules: &[Rule<'_>]) {
     for Rule(pattern, name, principal, operation, permission) in rules {
         assert_eq!(add(*pattern, name, principal, "*", *operation, *permission), 0, "{principal} on {name}");
     }
@@ -63,7 +63,7 @@ fn add(pattern: i8, name: &str, principal: &str, host: &str, operation: i8, perm
 }
 
 #[track_caller]
-fn create(topics: &[&str]) {
+pub(super) fn create(topics: &[&str]) {
     for topic in topics {
         assert_eq!(world().create_topic(topic), 0, "{topic}");
     }

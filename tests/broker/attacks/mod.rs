@@ -27,7 +27,8 @@ use crate::client::Client;
 use crate::support::{Broker, free_port, repository, run, schloss, write};
 
 /// Users of PLAIN, each with the password `NAME-secret`; `u71` and so on have the rights of the case so numbered.
-const PLAIN_USERS: [&str; 11] = ["admin", "alice", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
+const PLAIN_USERS: [&str; 12] =
+    ["admin", "alice", "watcher", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
 /// The user of SCRAM-SHA-256.
 const SCRAM_USER: &str = "bob";
 const SCRAM_PASSWORD: &str = "bob-secret";

@@ -1,6 +1,6 @@
 //! What is taken away is gone when the answer says so.
 //!
-//! (That a waiting fetch ends when its right is taken away is in `rights`.)
+//! (That a waiting fetch without a session ends when its right is taken away is in `rights`.)
 
 use std::num::NonZeroU32;
 
@@ -11,10 +11,17 @@ use schloss::protocol::messages::alter_user_scram_credentials_request::{
     AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
 };
 use schloss::protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+use schloss::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use schloss::protocol::messages::fetch_response::FetchResponse;
+use schloss::protocol::wire::{Message as _, Reader};
 
+use super::acls::{ALLOW, DENIED, DENY, LITERAL, READ, Rule, allow, create};
 use super::scram::Attempt;
 use super::world;
 use crate::client::Client;
+
+/// Longer than the test may take: whoever waits for it to pass has failed.
+const LONG_WAIT_MS: i32 = 50_000;
 
 const SHA_256: i8 = 1;
 const ITERATIONS: i32 = 4096;
@@ -91,5 +98,52 @@ fn a_login_under_way_does_not_outlive_its_credential() {
     let first = String::from_utf8(first.auth_bytes.to_vec()).unwrap();
     let last = client.authenticate(attempt.last_message(&first).as_bytes()).unwrap();
     assert_eq!(last.error_code, 58);
+    world().still_serves();
+}
+
+/// A fetch session names its partitions once; afterwards they are judged anew all the same.
+#[test]
+fn a_denial_ends_a_fetch_that_waits_in_a_session() {
+    const VERSION: i16 = 11;
+    create(&["watched-1", "watched-2"]);
+    let rule = |topic, permission| Rule(LITERAL, topic, "User:watcher", READ, permission);
+    allow(&[rule("watched-1", ALLOW), rule("watched-2", ALLOW)]);
+    let mut watcher = world().login("watcher");
+    let topic = |name: &str| FetchTopic {
+        topic: name.into(),
+        partitions: vec![FetchPartition { partition_max_bytes: 1024, ..Default::default() }],
+        ..Default::default()
+    };
+    let mut request = FetchRequest {
+        max_bytes: 1024,
+        min_bytes: 1,
+        session_epoch: 0,
+        topics: vec![topic("watched-1"), topic("watched-2")],
+        ..Default::default()
+    };
+    let opened: FetchResponse = watcher.ask(ApiKey::Fetch, VERSION, &request).unwrap();
+    assert_ne!((opened.error_code, opened.session_id), (0, 0), "no session was opened");
+
+    request = FetchRequest {
+        session_id: opened.session_id,
+        session_epoch: 1,
+        max_wait_ms: LONG_WAIT_MS,
+        topics: Vec::new(),
+        ..request
+    };
+    watcher.send(ApiKey::Fetch, VERSION, &request).unwrap();
+    // Long enough to be waiting; if it were not yet, it would be refused at once, which is as right.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    allow(&[rule("watched-2", DENY)]);
+    let (_, body) = watcher.receive(ApiKey::Fetch, VERSION).unwrap();
+    let ended = FetchResponse::decode(&mut Reader::new(body), VERSION).unwrap();
+    let told: Vec<_> =
+        ended.responses.iter().map(|topic| (topic.topic.to_string(), topic.partitions[0].error_code)).collect();
+    assert_eq!(told, [("watched-2".to_owned(), DENIED)], "the other one has nothing new to tell");
+
+    // Nobody else goes on with the session.
+    let stolen = FetchRequest { session_epoch: 2, max_wait_ms: 0, ..request };
+    let answer: FetchResponse = world().login("admin").ask(ApiKey::Fetch, VERSION, &stolen).unwrap();
+    assert_eq!((answer.error_code, answer.responses.len()), (70, 0), "FETCH_SESSION_ID_NOT_FOUND");
     world().still_serves();
 }
