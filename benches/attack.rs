@@ -16,7 +16,7 @@
 //! login may take.
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock and reads /proc")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its result")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench may fail")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench may fail")]
 #![allow(unreachable_pub, unused_qualifications, dead_code, reason = "it uses its part of the tests' client")]
 
 #[path = "../tests/broker/client.rs"]

@@ -334,7 +334,7 @@ fn no_secret_is_printed_when_a_file_is_wrong() {
     write(dir.path().join("server.properties").as_path(), &base);
     for over in [format!("ssl.keystore.password={CANARY}"), format!("ssl.keystore.pasword={CANARY}")] {
         let over = ["serve", &path("server.properties"), "--override", &over, "--override", "node.id=x"];
-        fails(schloss(&over), &over[3]);
+        fails(schloss(&over), over[3]);
     }
     let scram = format!("SCRAM-SHA-256=[name=bob,password={CANARY},iterations=1]");
     for add in [&*scram, &*scram.replace("SHA-256", "SHA-1"), &*scram.replace("name", "nme"), &scram[..scram.len() - 1]]

@@ -82,7 +82,7 @@ fn reads_as(client: &mut Client, topic: &str, replica_id: i32) -> i16 {
     answer.responses[0].partitions[0].error_code
 }
 
-fn reads(client: &mut Client, topic: &str) -> i16 {
+pub(super) fn reads(client: &mut Client, topic: &str) -> i16 {
     reads_as(client, topic, -1)
 }
 
@@ -255,4 +255,16 @@ fn a_hidden_topic_looks_as_one_that_is_not_there() {
     for topic in [&there, &not] {
         assert_eq!((topic.error_code, topic.topic_id, topic.partitions.len()), (DENIED, Uuid::default(), 0));
     }
+    for name in ["t77-is", "t77-no"] {
+        assert_eq!((reads(&mut client, name), writes(&mut client, name)), (DENIED, DENIED), "{name}");
+    }
+    world().still_serves();
+}
+
+/// The metadata log is no topic of clients, whatever they may do.
+#[test]
+fn the_metadata_log_is_not_there() {
+    let mut admin = world().login("admin");
+    assert_eq!((reads(&mut admin, "__cluster_metadata"), writes(&mut admin, "__cluster_metadata")), (3, 3));
+    world().still_serves();
 }

@@ -79,16 +79,18 @@ fn every_key_in_every_state() {
         for state in State::ALL {
             // All at once: a refusal is told after a delay.
             let keys = (-1..=95).filter(|key| !state.answers().contains(key));
+            let versions = [(0, false), (9, true)];
             let mut asked: Vec<_> = keys
-                .map(|key| {
+                .flat_map(|key| versions.map(|version| (key, version)))
+                .map(|(key, version)| {
                     let mut client = connect(address, over_tls);
                     if !matches!(state, State::Failed) {
                         state.reach(&mut client);
                     }
-                    (key, client)
+                    (key, version, client)
                 })
                 .collect();
-            for (key, client) in &mut asked {
+            for (key, (version, flexible), client) in &mut asked {
                 if matches!(state, State::Failed) {
                     // The wrong login and what comes behind it in one go, before the broker closes.
                     assert_eq!(client.handshake(1, "PLAIN").error_code, 0);
@@ -96,9 +98,9 @@ fn every_key_in_every_state() {
                     token.push(0);
                     client.send_frame(&request(36, 2, true, &token)).unwrap();
                 }
-                client.send_frame(&request(*key, 0, false, &[0; 16])).unwrap();
+                client.send_frame(&request(*key, *version, *flexible, &[0; 16])).unwrap();
             }
-            for (key, client) in &mut asked {
+            for (key, _, client) in &mut asked {
                 let answers = usize::from(matches!(state, State::Failed));
                 let mut rest = client.closed();
                 for _ in 0..answers {

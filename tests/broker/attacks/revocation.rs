@@ -1,6 +1,4 @@
 //! What is taken away is gone when the answer says so.
-//!
-//! (That a waiting fetch without a session ends when its right is taken away is in `rights`.)
 
 use std::num::NonZeroU32;
 
@@ -11,11 +9,13 @@ use schloss::protocol::messages::alter_user_scram_credentials_request::{
     AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
 };
 use schloss::protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+use schloss::protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
+use schloss::protocol::messages::delete_acls_response::DeleteAclsResponse;
 use schloss::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use schloss::protocol::messages::fetch_response::FetchResponse;
 use schloss::protocol::wire::{Message as _, Reader};
 
-use super::acls::{ALLOW, DENIED, DENY, LITERAL, READ, Rule, allow, create};
+use super::acls::{ALLOW, DENIED, DENY, LITERAL, READ, Rule, TOPIC, allow, create, reads};
 use super::scram::Attempt;
 use super::world;
 use crate::client::Client;
@@ -98,6 +98,44 @@ fn a_login_under_way_does_not_outlive_its_credential() {
     let first = String::from_utf8(first.auth_bytes.to_vec()).unwrap();
     let last = client.authenticate(attempt.last_message(&first).as_bytes()).unwrap();
     assert_eq!(last.error_code, 58);
+    world().still_serves();
+}
+
+#[test]
+fn a_right_that_is_taken_away_ends_a_waiting_fetch() {
+    const VERSION: i16 = 11;
+    /// Of operations and permissions.
+    const ANY: i8 = 1;
+    create(&["watched-0"]);
+    allow(&[Rule(LITERAL, "watched-0", "User:watcher", READ, ALLOW)]);
+    let mut watcher = world().login("watcher");
+    let partition = FetchPartition { partition_max_bytes: 1024, ..Default::default() };
+    let request = FetchRequest {
+        max_bytes: 1024,
+        min_bytes: 1,
+        max_wait_ms: LONG_WAIT_MS,
+        topics: vec![FetchTopic { topic: "watched-0".into(), partitions: vec![partition], ..Default::default() }],
+        ..Default::default()
+    };
+    watcher.send(ApiKey::Fetch, VERSION, &request).unwrap();
+    // Long enough to be waiting; if it were not yet, it would be refused at once, which is as right.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let filter = DeleteAclsFilter {
+        resource_type_filter: TOPIC,
+        resource_name_filter: Some("watched-0".into()),
+        pattern_type_filter: LITERAL,
+        principal_filter: Some("User:watcher".into()),
+        host_filter: None,
+        operation: ANY,
+        permission_type: ANY,
+    };
+    let request = DeleteAclsRequest { filters: vec![filter] };
+    let answer: DeleteAclsResponse = world().login("admin").ask(ApiKey::DeleteAcls, 3, &request).unwrap();
+    assert_eq!(answer.filter_results[0].matching_acls.len(), 1);
+    assert_eq!(reads(&mut world().login("watcher"), "watched-0"), DENIED, "deleted, and still in force");
+    let (_, body) = watcher.receive(ApiKey::Fetch, VERSION).unwrap();
+    let ended = FetchResponse::decode(&mut Reader::new(body), VERSION).unwrap();
+    assert_eq!(ended.responses[0].partitions[0].error_code, DENIED);
     world().still_serves();
 }
 

@@ -141,6 +141,14 @@ fn first_messages_that_are_refused() {
     for bare in ["n=bob,n=root,r=", "n=bob,r=abc,n=root,r=", "n=bo=b,r=", "n=bob=,r=", "n=bob=2c,r=", "n=,r="] {
         refused(&Attempt { bare: format!("{bare}{NONCE}"), ..Attempt::default() }, 0, &format!("case 40: {bare}"));
     }
+    for message in [&b""[..], b"n", b"n,,", b"n,,n", b"n,,n=x,", b"\xff\xfe", b"n,,n=\xff,r=abcdefgh"] {
+        let mut client = Client::connect(world.sasl);
+        assert_eq!(client.handshake(1, "SCRAM-SHA-256").error_code, 0);
+        let answer = client.authenticate(message).unwrap();
+        let text = answer.error_message.as_deref();
+        assert_eq!((answer.error_code, text), (58, Some(REFUSED)), "{:?}", String::from_utf8_lossy(message));
+        closes(&mut client, "a first message that is none");
+    }
     world.still_serves();
 }
 
