@@ -215,9 +215,8 @@ struct Castle {
 impl Castle {
     fn build() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let keystore = dir.path().join("broker.pem");
-        write(&keystore, &format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem()));
+        support::keystore(&keystore);
         let [clear, sasl, sasl_tls] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let config = dir.path().join("server.properties");
         write(

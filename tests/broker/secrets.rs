@@ -27,7 +27,7 @@ use schloss::protocol::record_batch::BatchBuilder;
 use schloss::protocol::wire::{Message as _, Reader, Records};
 
 use crate::client::Client;
-use crate::support::{Broker, Finished, free_port, repository, run, schloss, write};
+use crate::support::{Broker, Finished, free_port, keystore, run, schloss, write};
 
 /// What every planted secret begins with.
 const CANARY: &str = "cAnAry";
@@ -76,10 +76,10 @@ struct Bank {
 impl Bank {
     fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let certs = dir.path().join("certs");
-        run(Command::new(repository().join("certs/make")).arg(&certs), "").expect(0, "");
+        let keystore_file = dir.path().join("broker.pem");
+        keystore(&keystore_file);
         let mut secrets = canaries();
-        secrets.extend(key_lines(&certs.join("broker.pem")));
+        secrets.extend(key_lines(&keystore_file));
         let [clear, sasl, tls] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let jaas = dir.path().join("jaas.conf");
         write(
@@ -98,10 +98,10 @@ impl Bank {
                 "schloss.profile=compat\nprocess.roles=broker,controller\nnode.id=1\n\
                  listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}\n\
                  inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
-                 ssl.keystore.type=PEM\nssl.keystore.location={certs}/broker.pem\n\
+                 ssl.keystore.type=PEM\nssl.keystore.location={keystore}\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:admin\nlog.dirs={data}\nmy.plugin.password={CANARY}-unknown-key\n",
-                certs = certs.display(),
+                keystore = keystore_file.display(),
                 data = dir.path().join("data").display(),
             ),
         );

@@ -24,7 +24,7 @@ use schloss::protocol::messages::create_topics_request::{CreatableTopic, CreateT
 use schloss::protocol::messages::create_topics_response::CreateTopicsResponse;
 
 use crate::client::Client;
-use crate::support::{Broker, free_port, repository, run, schloss, write};
+use crate::support::{Broker, free_port, keystore, schloss, write};
 
 /// Users of PLAIN, each with the password `NAME-secret`; `u71` and so on have the rights of the case so numbered.
 const PLAIN_USERS: [&str; 12] =
@@ -55,8 +55,8 @@ fn world() -> &'static World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
-        let certs = dir.join("certs");
-        run(Command::new(repository().join("certs/make")).arg(&certs), "").expect(0, "");
+        let keystore_file = dir.join("broker.pem");
+        keystore(&keystore_file);
         let [clear, sasl, tls, sasl_tls] = [(); 4].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let both = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok().then(free_port);
         let both_listener = both.map_or_else(String::new, |port| format!(",BOTH://[::]:{port}"));
@@ -84,11 +84,11 @@ impl World {
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
                  listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=\
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
-                 ssl.keystore.type=PEM\nssl.keystore.location={certs}/broker.pem\n\
+                 ssl.keystore.type=PEM\nssl.keystore.location={keystore}\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:admin\nauto.create.topics.enable=false\n\
                  offsets.topic.replication.factor=1\nlog.dirs={data}\n",
-                certs = certs.display(),
+                keystore = keystore_file.display(),
                 data = dir.join("data").display(),
             ),
         );
@@ -105,7 +105,7 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { broker, clear, sasl, tls, sasl_tls, both, ca: certs.join("ca.crt"), dir, _watchdog: watchdog }
+        Self { broker, clear, sasl, tls, sasl_tls, both, ca: keystore_file, dir, _watchdog: watchdog }
     }
 
     fn login(&self, user: &str) -> Client {
