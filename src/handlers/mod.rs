@@ -21,6 +21,8 @@ pub mod connection;
 pub mod context;
 mod create_acls;
 mod create_topics;
+#[cfg(test)]
+mod data_tests;
 mod delete_acls;
 mod delete_topics;
 mod describe_acls;

@@ -5,7 +5,7 @@
 //! UNKNOWN_TOPIC_ID without asking. Internal topics are refused (INVALID_TOPIC_EXCEPTION) whatever the rights and whatever
 //! the client calls itself. Transactional batches are refused as a whole: there are no transactions yet, and of the codes
 //! only TRANSACTIONAL_ID_AUTHORIZATION_FAILED ends such a producer. A partition that is named twice counts as named last,
-//! as in Kafka.
+//! as in Kafka. *strict* refuses producer ids that nobody handed out (UNKNOWN_PRODUCER_ID).
 //!
 //! After a partition's records are with their lane they are answered as what becomes of them; a right that is taken away
 //! later changes nothing. With acks=0 there is no answer, and a failure closes the connection.
@@ -13,7 +13,6 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::Once;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use super::context::{TopicAdmission, TopicRef, TopicView};
 use super::{CloseReason, LaterReply, Order, Reply, RequestContext, Responder, Response, Spec};
 use crate::log::validator::has_transactional_batch;
 use crate::model::error_code::ErrorCode;
+use crate::model::producer::ProducerId;
 use crate::model::topic::{TopicId, TopicIdPartition, TopicName, TopicPartition};
 use crate::model::uuid::Uuid;
 use crate::protocol::api::ApiKey;
@@ -33,6 +33,7 @@ use crate::protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
 };
+use crate::protocol::record_batch::BatchHeader;
 use crate::protocol::wire::{DecodeError, Message as _, Reader, Records};
 use crate::replica::access::AccessError;
 use crate::replica::delayed_produce::{PartitionOutcome, ProduceSlot, ProduceWait};
@@ -60,9 +61,10 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let acks_number = request.acks;
     let acks = Acks::from_number(acks_number);
+    let transactional_id = request.transactional_id.as_deref().unwrap_or_default().to_owned();
     let (mut topics, is_transactional) = topics_of(request, version);
     if is_transactional {
-        tell_of_transactions();
+        context.report_transactions_unavailable(&transactional_id);
         for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.state = Some(State::Refused {
                 code: ErrorCode::TransactionalIdAuthorizationFailed,
@@ -173,18 +175,6 @@ fn keep_the_last_of_each(topic: &mut Topic) {
     }
 }
 
-/// Says once that such refusals are not about rights.
-pub(super) fn tell_of_transactions() {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        tracing::warn!(
-            target: "schloss.handlers",
-            "a client wants transactions, which are not available yet: it is refused as if it had no right, so that it gives \
-             up; no ACL changes that"
-        );
-    });
-}
-
 /// Judges all topics in one call, and refuses what can't be written to. One writer a topic, `None` for a refused one.
 async fn admit(context: &RequestContext<'_>, topics: &mut [Topic]) -> Vec<Option<TopicWriter>> {
     let by_id = context.header.api_version >= TOPIC_IDS_FROM;
@@ -208,12 +198,16 @@ async fn admit(context: &RequestContext<'_>, topics: &mut [Topic]) -> Vec<Option
         }
         // Judged again if the rules have moved: nothing is final before all of it is.
         if is_current {
-            return topics.iter_mut().zip(writers).map(|(topic, writer)| settle(topic, writer)).collect();
+            return topics.iter_mut().zip(writers).map(|(topic, writer)| settle(context, topic, writer)).collect();
         }
     }
 }
 
-fn settle(topic: &mut Topic, writer: Result<(TopicWriter, TopicView), ErrorCode>) -> Option<TopicWriter> {
+fn settle(
+    context: &RequestContext<'_>,
+    topic: &mut Topic,
+    writer: Result<(TopicWriter, TopicView), ErrorCode>,
+) -> Option<TopicWriter> {
     let (writer, view) = match writer {
         Ok(granted) => granted,
         Err(code) => {
@@ -231,7 +225,21 @@ fn settle(topic: &mut Topic, writer: Result<(TopicWriter, TopicView), ErrorCode>
     if view.name().is_internal() {
         topic.refuse(ErrorCode::InvalidTopicException);
     }
+    for partition in topic.partitions.iter_mut().filter(|partition| partition.state.is_none()) {
+        partition.state = doubt(context, &topic.name, partition);
+    }
     Some(writer)
+}
+
+/// A producer id that nobody handed out is somebody's invention: *strict* takes none, *compat* does as Kafka.
+fn doubt(context: &RequestContext<'_>, topic: &TopicName, partition: &TopicPartitionData) -> Option<State> {
+    let id = BatchHeader::parse(&partition.records).map_or(ProducerId::NONE, |header| ProducerId(header.producer_id));
+    if !context.is_invented(id) {
+        return None;
+    }
+    let topic = topic.as_str();
+    tracing::debug!(target: "schloss.handlers", topic, index = partition.index, producer = %id, "an id nobody gave out");
+    context.broker.settings.strict.then_some(State::refused(ErrorCode::UnknownProducerId))
 }
 
 /// Hands every partition's records to its lane, in the request's order.
@@ -242,8 +250,7 @@ async fn enqueue(
     acks: Acks,
 ) -> ProduceWait {
     let count = topics.iter().flat_map(|topic| &topic.partitions).filter(|p| p.state.is_none()).count();
-    let (wait, slots) = ProduceWait::new(count);
-    let mut slots = slots.into_iter();
+    let (wait, mut slots) = ProduceWait::new(count);
     for (topic, writer) in topics.iter_mut().zip(writers) {
         let id = topic.id;
         let name = topic.name.clone();

@@ -148,7 +148,7 @@ impl Bench {
     pub(crate) fn produce(&self, partition: &Arc<Partition>, records: Bytes, acks: Acks) -> ProduceWait {
         let (wait, mut slots) = ProduceWait::new(1);
         let writer = self.replicas.writer(permit(partition.id()));
-        writer.append(partition, records, acks, true, self.clock.wall(), slots.pop().unwrap()).unwrap();
+        writer.append(partition, records, acks, true, self.clock.wall(), slots.next().unwrap()).unwrap();
         wait
     }
 

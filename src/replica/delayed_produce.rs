@@ -57,11 +57,12 @@ pub struct ProduceSlot {
 
 impl ProduceWait {
     /// A wait for `partitions` slots.
-    pub fn new(partitions: usize) -> (Self, Vec<ProduceSlot>) {
+    pub fn new(partitions: usize) -> (Self, impl Iterator<Item = ProduceSlot>) {
         let slots = (0..partitions).map(|_| Slot::Queued).collect();
         let state = State { slots, queued: partitions, unfinished: partitions, sleeper: None };
         let shared = Arc::new(Shared(Mutex::new(state)));
-        let sides = (0..partitions).map(|at| ProduceSlot { shared: Some(Arc::clone(&shared)), at }).collect();
+        let lanes_side = Arc::clone(&shared);
+        let sides = (0..partitions).map(move |at| ProduceSlot { shared: Some(Arc::clone(&lanes_side)), at });
         (Self(shared), sides)
     }
 
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn done_when_every_partition_is() {
         let (wait, mut slots) = ProduceWait::new(2);
-        let (second, first) = (slots.pop().unwrap(), slots.pop().unwrap());
+        let (first, second) = (slots.next().unwrap(), slots.next().unwrap());
         first.finish(AT_7, &mut Wakes::default());
         assert!(!is_done(&wait));
         second.finish(Err(ProduceError::Access(AccessError::NotLeader)), &mut Wakes::default());
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn a_timeout_spares_what_is_done() {
         let (wait, mut slots) = ProduceWait::new(2);
-        let (second, first) = (slots.pop().unwrap(), slots.pop().unwrap());
+        let (first, second) = (slots.next().unwrap(), slots.next().unwrap());
         first.finish(AT_7, &mut Wakes::default());
         assert!(!is_appended(&wait));
         second.appended(&mut Wakes::default());
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_dropped_slot_is_a_failed_storage() {
         let (wait, slots) = ProduceWait::new(1);
-        drop(slots);
+        slots.for_each(drop);
         assert!(is_done(&wait));
         assert!(matches!(wait.finish()[0], Err(ProduceError::Access(AccessError::StorageFailed))));
     }

@@ -16,6 +16,9 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+/// How often a runtime of this process had to be woken by another thread.
+static RINGS: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Doorbell>>> = const { RefCell::new(None) };
 }
@@ -52,6 +55,11 @@ impl Doorbell {
         poll_fn(|context| self.poll_serve(context)).await
     }
 
+    /// How often any runtime of this process had to be woken by another thread: for the gate on wakes.
+    pub fn rings_in_process() -> u64 {
+        RINGS.load(Ordering::Relaxed)
+    }
+
     /// How often another thread had to wake this runtime.
     pub fn rings(&self) -> u64 {
         self.rings.load(Ordering::Relaxed)
@@ -85,6 +93,7 @@ impl Doorbell {
         };
         if let Some(server) = server {
             self.rings.fetch_add(1, Ordering::Relaxed);
+            RINGS.fetch_add(1, Ordering::Relaxed);
             server.wake();
         }
     }

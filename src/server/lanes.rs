@@ -1,6 +1,7 @@
 //! The threads behind the lanes.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -75,9 +76,17 @@ impl Lanes {
 
 fn run(lane: &Lane) {
     while !lane.is_closed() {
-        remove(lane.work(IDLE));
+        carry_out(lane, |lane| lane.work(IDLE));
     }
-    remove(lane.drain());
+    carry_out(lane, Lane::drain);
+}
+
+/// A command that panics has taken the directory offline; the thread stays, so that everybody is answered so.
+fn carry_out(lane: &Lane, work: impl FnOnce(&Lane) -> Vec<RemovalJob>) {
+    // What a panic leaves behind is not used any more: the lane lets go of its logs.
+    if let Ok(jobs) = catch_unwind(AssertUnwindSafe(|| work(lane))) {
+        remove(jobs);
+    }
 }
 
 /// Removes files that no log needs any more. A failure takes the directory offline by itself.

@@ -7,6 +7,7 @@ mod cluster;
 mod configs;
 mod hosted;
 mod leaders;
+mod producer_watermark;
 mod producers;
 mod topics;
 

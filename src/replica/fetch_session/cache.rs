@@ -54,6 +54,9 @@ impl FetchSessionCache {
     const EVICTION: Duration = Duration::from_secs(120);
     /// One principal has at most this part of the slots: beyond it, its new sessions replace its own.
     const PRINCIPAL_SHARE: usize = 2;
+    /// Partitions of all sessions together, some 200 bytes each. Where this is reached there are no new sessions, and one
+    /// that grows ends: its client goes on without.
+    pub const PARTITIONS_LIMIT: usize = 1_000_000;
 
     pub fn new(slots: usize) -> Self {
         Self { slots, sessions: Mutex::default() }
@@ -98,15 +101,18 @@ impl FetchSessionCache {
         for (topic, wanted) in &names.wanted {
             state.entries.put(topic.clone(), wanted.clone());
         }
-        if state.entries.is_empty() || state.entries.len() > Entries::SESSION_LIMIT {
+        let (before, len) = (slot.size, state.entries.len());
+        slot.size = len;
+        slot.last_used = now;
+        let is_too_large =
+            len > Entries::SESSION_LIMIT || (len > before && partitions(&sessions) > Self::PARTITIONS_LIMIT);
+        if len == 0 || is_too_large {
             sessions.remove(&names.session_id);
             drop(state);
             return Ok(FetchContext::Sessionless(all(names)));
         }
         let epoch = FetchSession::next_epoch(state.epoch);
         state.epoch = epoch;
-        slot.last_used = now;
-        slot.size = state.entries.len();
         drop(state);
         Ok(FetchContext::Incremental { session, epoch })
     }
@@ -128,6 +134,9 @@ impl FetchSessionCache {
         }
         let mut sessions = self.sessions.lock();
         let size = entries.len();
+        if partitions(&sessions) + size > Self::PARTITIONS_LIMIT {
+            return FetchSession::NO_ID;
+        }
         if !self.make_room(&mut sessions, owner, size, now) {
             return FetchSession::NO_ID;
         }
@@ -191,6 +200,11 @@ impl FetchSessionCache {
         let victim = idle.or_else(worse).map(|(id, _)| *id);
         victim.is_some_and(|id| sessions.remove(&id).is_some())
     }
+}
+
+/// Partitions of all sessions. As many steps as there are slots.
+fn partitions(sessions: &HashMap<i32, Slot>) -> usize {
+    sessions.values().map(|slot| slot.size).sum()
 }
 
 fn all(names: FetchNames) -> Entries {
@@ -299,6 +313,20 @@ mod tests {
         }
         assert_eq!(cache.len(), 3);
         assert!(cache.context(names(1, 1, vec![]), &alice, Mono(0)).is_ok());
+    }
+
+    #[test]
+    fn all_sessions_together_are_bounded() {
+        let (cache, alice) = (FetchSessionCache::new(1000), owner("alice"));
+        let limit = i32::try_from(Entries::SESSION_LIMIT).unwrap();
+        let fits = FetchSessionCache::PARTITIONS_LIMIT / Entries::SESSION_LIMIT;
+        for id in 1..=i32::try_from(fits).unwrap() {
+            assert_eq!(open(&cache, &alice, limit, 0, id), id);
+        }
+        assert_eq!(open(&cache, &owner("bob"), 1, 0, 99), 0);
+        let grown = names(1, 1, vec![wanted("u", 0)]);
+        assert!(matches!(cache.context(grown, &alice, Mono(0)).unwrap(), FetchContext::Sessionless(_)));
+        assert_eq!(open(&cache, &owner("bob"), 1, 0, 99), 99, "the session that grew has made room");
     }
 
     #[test]

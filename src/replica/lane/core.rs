@@ -15,7 +15,7 @@ use crate::replica::produce_error::ProduceError;
 
 use super::LaneSettings;
 use super::command::{Append, Command, Incoming};
-use super::hosted::{Hosted, Staged};
+use super::hosted::{AppendResults, Hosted, Staged};
 
 pub(super) struct LaneCore {
     settings: LaneSettings,
@@ -25,8 +25,9 @@ pub(super) struct LaneCore {
     /// Partitions with something staged, written or heard in this drain.
     touched: Vec<TopicIdPartition>,
     removals: Vec<RemovalJob>,
-    /// Kept from drain to drain for its memory.
+    /// Kept from drain to drain for their memory.
     buffer: Vec<Command>,
+    results: AppendResults,
 }
 
 impl LaneCore {
@@ -38,6 +39,7 @@ impl LaneCore {
             touched: Vec::new(),
             removals: Vec::new(),
             buffer: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -119,7 +121,7 @@ impl LaneCore {
         for id in &self.touched {
             let Some(hosted) = self.partitions.get_mut(id) else { continue };
             let began = clock.mono();
-            hosted.write(clock.wall(), wakes);
+            hosted.write(clock.wall(), &mut self.results, wakes);
             slowest = slowest.max(clock.mono().since(began));
         }
         // All writes first, then the syncs: one for all of a partition's producers.
@@ -129,7 +131,7 @@ impl LaneCore {
                 hosted.refuse(&|| ProduceError::STORAGE, wakes);
             }
         }
-        for id in std::mem::take(&mut self.touched) {
+        for id in self.touched.drain(..) {
             let Some(hosted) = self.partitions.get_mut(&id) else { continue };
             if hosted.settle(wakes).is_err() {
                 hosted.refuse(&|| ProduceError::STORAGE, wakes);

@@ -60,6 +60,15 @@ pub(super) struct Staged {
     pub(super) slot: ProduceSlot,
 }
 
+/// What the log says to the batches of one call.
+pub(super) type AppendResults = Vec<Result<AppendInfo, AppendError>>;
+
+impl Staged {
+    fn append(&self) -> LeaderAppend<'_> {
+        LeaderAppend { batch: &self.batch, origin: append_origin(self.origin) }
+    }
+}
+
 #[derive(Debug)]
 struct Written {
     info: AppendInfo,
@@ -123,24 +132,26 @@ impl Hosted {
     }
 
     /// Writes what is staged with one call, and answers what is refused.
-    pub(super) fn write(&mut self, now: Wall, wakes: &mut Wakes) {
-        let staged = std::mem::take(&mut self.staged);
-        if staged.is_empty() {
+    pub(super) fn write(&mut self, now: Wall, results: &mut AppendResults, wakes: &mut Wakes) {
+        if self.staged.is_empty() {
             return;
         }
+        // Taken for the loop below, and given back for its memory.
+        let mut staged = std::mem::take(&mut self.staged);
         let Role::Leader(leader) = &self.role else {
             staged.into_iter().for_each(|staged| staged.slot.finish(Err(AccessError::NotLeader.into()), wakes));
             return;
         };
         let log_start_offset = self.log.log_start_offset();
-        let appends: Vec<LeaderAppend<'_>> = staged
-            .iter()
-            .map(|staged| LeaderAppend { batch: &staged.batch, origin: append_origin(staged.origin) })
-            .collect();
-        let mut results: Vec<Result<AppendInfo, AppendError>> = Vec::with_capacity(appends.len());
-        self.log.append_many(&appends, leader.epoch(), now, &mut results);
-        drop(appends);
-        for (staged, result) in staged.into_iter().zip(results) {
+        results.clear();
+        match &*staged {
+            [one] => self.log.append_many(&[one.append()], leader.epoch(), now, results),
+            many => {
+                let appends: Vec<LeaderAppend<'_>> = many.iter().map(Staged::append).collect();
+                self.log.append_many(&appends, leader.epoch(), now, results);
+            }
+        }
+        for (staged, result) in staged.drain(..).zip(results.drain(..)) {
             match result {
                 Ok(info) => {
                     if !info.duplicate {
@@ -153,6 +164,7 @@ impl Hosted {
             }
             // The batch, and with it the request's memory, is given back here.
         }
+        self.staged = staged;
     }
 
     /// Must what was written be synced before it is answered?
@@ -185,33 +197,44 @@ impl Hosted {
             self.log.raise_high_watermark(leader.advance(min_insync_replicas))?;
         }
         self.tell(wakes);
-        for written in std::mem::take(&mut self.written) {
-            match written.acks {
-                Acks::None | Acks::Leader => written.finish(wakes),
-                Acks::All => {
-                    written.slot.appended(wakes);
-                    self.waiting.push_back(written);
-                }
+        self.answer_waiting(min_insync_replicas, wakes);
+        let mut written = std::mem::take(&mut self.written);
+        for written in written.drain(..) {
+            if let Some(written) = self.answer(written, min_insync_replicas, wakes) {
+                written.slot.appended(wakes);
+                self.waiting.push_back(written);
             }
         }
-        self.answer_committed(min_insync_replicas, wakes);
+        self.written = written;
         Ok(())
     }
 
-    fn answer_committed(&mut self, min_insync_replicas: usize, wakes: &mut Wakes) {
-        let Role::Leader(leader) = &self.role else { return };
-        // A duplicate may stand behind later offsets: all are looked at, the queue is short.
-        let mut still_waiting = VecDeque::new();
-        for written in self.waiting.drain(..) {
-            match leader.committed(written.info.last_offset.saturating_add(1), min_insync_replicas) {
-                Committed::NotYet => still_waiting.push_back(written),
-                Committed::Yes => written.finish(wakes),
-                Committed::TooFewInSync(too_few) => {
-                    written.slot.finish(Err(ProduceError::TooFewInSyncAfterAppend(too_few)), wakes);
-                }
+    /// Answers what a moved high watermark or in-sync set decides. A duplicate may stand behind later offsets: all are
+    /// looked at, and they are few.
+    fn answer_waiting(&mut self, min_insync_replicas: usize, wakes: &mut Wakes) {
+        for _ in 0..self.waiting.len() {
+            let Some(written) = self.waiting.pop_front() else { return };
+            if let Some(written) = self.answer(written, min_insync_replicas, wakes) {
+                self.waiting.push_back(written);
             }
         }
-        self.waiting = still_waiting;
+    }
+
+    /// Gives a write back that must go on waiting.
+    fn answer(&self, written: Written, min_insync_replicas: usize, wakes: &mut Wakes) -> Option<Written> {
+        let Role::Leader(leader) = &self.role else { return Some(written) };
+        if written.acks != Acks::All {
+            written.finish(wakes);
+            return None;
+        }
+        match leader.committed(written.info.last_offset.saturating_add(1), min_insync_replicas) {
+            Committed::NotYet => return Some(written),
+            Committed::Yes => written.finish(wakes),
+            Committed::TooFewInSync(too_few) => {
+                written.slot.finish(Err(ProduceError::TooFewInSyncAfterAppend(too_few)), wakes);
+            }
+        }
+        None
     }
 
     /// Marks those who watch, if an end has moved. The ends are published already.

@@ -154,9 +154,9 @@ impl Lane {
             if commands.is_empty() {
                 break;
             }
-            let count = commands.len();
+            let running = Running { lane: self, count: commands.len() };
             self.run(&mut core, &mut commands, &mut wakes);
-            self.queue.done(count, &mut wakes);
+            running.done(&mut wakes);
             wakes.flush();
         }
         core.keep_buffer(commands);
@@ -179,10 +179,11 @@ impl Lane {
         let mut commands = core.take_buffer();
         commands.push(Command::Append(append));
         let mut wakes = Wakes::default();
+        let running = Running { lane: self, count: 1 };
         self.run(&mut core, &mut commands, &mut wakes);
         core.keep_buffer(commands);
         drop(core);
-        self.queue.done(1, &mut wakes);
+        running.done(&mut wakes);
         self.inline_appends.fetch_add(1, Ordering::Relaxed);
         Ok(ticket)
     }
@@ -197,6 +198,29 @@ impl Lane {
     fn is_slow(&self) -> bool {
         let until = self.slow_until.load(Ordering::Relaxed);
         until != 0 && self.clock.mono() < Mono(until)
+    }
+}
+
+/// Commands that are being carried out. If that panics nobody knows what the logs are: the directory goes offline, and
+/// nobody waits for ever.
+struct Running<'a> {
+    lane: &'a Lane,
+    count: usize,
+}
+
+impl Running<'_> {
+    fn done(mut self, wakes: &mut Wakes) {
+        self.lane.queue.done(std::mem::take(&mut self.count), wakes);
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            let error = std::io::Error::other("a lane panicked");
+            self.lane.log_dir.fail("carry out a command", &error);
+            self.lane.queue.done(self.count, &mut Wakes::default());
+        }
     }
 }
 

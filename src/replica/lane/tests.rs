@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
+use proptest::prelude::*;
+
 use crate::log::config::LogConfig;
 use crate::log::storage::faulty::{Effect, Fault, Operation};
 use crate::model::broker::BrokerId;
@@ -363,4 +365,111 @@ fn wakes_are_gathered() {
     bench.work();
     assert_eq!(marks.take().slots, [0], "marked once for three appends");
     Wakes::default().flush();
+}
+
+/// What a producer does next.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// The next sequence, in a batch of so many records.
+    Next(usize),
+    /// One of its last five batches once more.
+    Repeat(usize),
+    /// A sequence that leaves some out.
+    Gap(i32),
+    /// Its next epoch, from sequence 0 on.
+    NewEpoch,
+}
+
+/// What the log should have of a producer.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    epoch: i16,
+    next: i32,
+    /// Sequence, records and base offset of its last batches in this epoch.
+    last: Vec<(i32, usize, i64)>,
+}
+
+fn moves() -> impl Strategy<Value = Vec<(usize, Move, bool, bool)>> {
+    let action = prop_oneof![
+        6 => (1..4_usize).prop_map(Move::Next),
+        3 => (0..5_usize).prop_map(Move::Repeat),
+        1 => (1..5).prop_map(Move::Gap),
+        1 => Just(Move::NewEpoch),
+    ];
+    prop::collection::vec((0..3_usize, action, any::<bool>(), any::<bool>()), 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever producers send, in what sizes, and whenever the lane gets to it: each batch is in the log once and in
+    /// order, a repeat is answered as the first time, a gap is refused.
+    #[test]
+    fn every_batch_is_in_the_log_once_and_in_order(moves in moves()) {
+        let bench = Bench::new(1, false);
+        let partition = bench.partition(1, 0, LogConfig::default());
+        let mut known = vec![Known::default(); 3];
+        let (mut end, mut expected_values, mut waits) = (0_i64, Vec::new(), Vec::new());
+        for (n, (who, action, is_large, drains)) in moves.into_iter().enumerate() {
+            let producer = &mut known[who];
+            let (sequence, count, expected) = match action {
+                Move::Next(count) => {
+                    let sequence = producer.next;
+                    producer.last.push((sequence, count, end));
+                    (sequence, count, Ok(end))
+                }
+                Move::Repeat(back) => match producer.last.iter().rev().nth(back) {
+                    Some((sequence, count, base)) => (*sequence, *count, Err(Some(*base))),
+                    None => continue,
+                },
+                Move::Gap(by) if producer.next > 0 => (producer.next + by, 1, Err(None)),
+                Move::NewEpoch if producer.next > 0 => {
+                    *producer = Known { epoch: producer.epoch + 1, last: vec![(0, 1, end)], ..Known::default() };
+                    (0, 1, Ok(end))
+                }
+                Move::Gap(_) | Move::NewEpoch => continue,
+            };
+            let padding = if is_large { BIG } else { 0 };
+            let values: Vec<String> = (0..count).map(|at| format!("{n}.{at}{}", "x".repeat(padding))).collect();
+            if expected.is_ok() {
+                producer.next = sequence + i32::try_from(count).unwrap();
+                expected_values.extend((end..).zip(&values).map(|(at, value)| (at, value[..4.min(value.len())].to_owned())));
+                end += i64::try_from(count).unwrap();
+            }
+            let records = producer_batch(&values, i64::try_from(who).unwrap(), producer.epoch, sequence);
+            waits.push((bench.produce(&partition, records, Acks::All), expected));
+            if drains {
+                bench.work();
+            }
+        }
+        bench.work();
+        for (wait, expected) in waits {
+            match (outcome(wait), expected) {
+                (Ok(appended), Ok(base) | Err(Some(base))) => prop_assert_eq!(appended.base_offset, base),
+                (Err(error), Err(None)) => prop_assert_eq!(error.code(), ErrorCode::OutOfOrderSequenceNumber),
+                (outcome, expected) => prop_assert!(false, "{:?} where {:?} was expected", outcome, expected),
+            }
+        }
+        let values = bench.values(&partition, 0).into_iter();
+        let values: Vec<_> = values.map(|(at, v)| (at, String::from_utf8(v[..4.min(v.len())].to_vec()).unwrap())).collect();
+        prop_assert_eq!(values, expected_values);
+    }
+}
+
+#[test]
+fn a_lane_that_panics_takes_its_directory_offline_and_leaves_nobody_waiting() {
+    let bench = Bench::new(1, false);
+    let partition = bench.partition(1, 0, LogConfig::default());
+    let lane = &bench.lanes[0];
+    let wait = bench.produce(&partition, batch(&[big()]), Acks::All);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let running = super::Running { lane, count: 1 };
+        lane.queue.drain(&mut Vec::new(), &mut Wakes::default());
+        std::panic::resume_unwind(Box::new(running.count));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(outcome(wait).unwrap_err().code(), ErrorCode::KafkaStorageError);
+    bench.work();
+    let late = bench.produce_now(&partition, batch(&["a"]), Acks::All).unwrap_err();
+    assert_eq!(late.code(), ErrorCode::KafkaStorageError);
 }
