@@ -5,6 +5,7 @@
 //! profile; each group ends with an ordinary client that logs in and is served.
 
 mod acls;
+mod certificates;
 mod framing;
 mod plain;
 mod protocols;
@@ -39,6 +40,9 @@ struct World {
     sasl: SocketAddr,
     tls: SocketAddr,
     sasl_tls: SocketAddr,
+    mtls_required: SocketAddr,
+    mtls_requested: SocketAddr,
+    authority: certificates::Authority,
     /// Port of a SASL listener for IPv6 and IPv4 in one, if this machine has IPv6.
     both: Option<u16>,
     ca: PathBuf,
@@ -55,9 +59,14 @@ fn world() -> &'static World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
+        let [clear, sasl, tls, sasl_tls, mtls_required, mtls_requested] =
+            [(); 6].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let keystore_file = dir.join("broker.pem");
         keystore(&keystore_file);
-        let [clear, sasl, tls, sasl_tls] = [(); 4].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let authority = certificates::Authority::new("authority of tests");
+        let truststore = dir.join("clients.pem");
+        write(&truststore, &authority.pem);
+        let mtls = format!("REQUIRED://{mtls_required},REQUESTED://{mtls_requested}");
         let both = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok().then(free_port);
         let both_listener = both.map_or_else(String::new, |port| format!(",BOTH://[::]:{port}"));
         let both_advertised = both.map_or_else(String::new, |port| format!(",BOTH://localhost:{port}"));
@@ -67,10 +76,10 @@ impl World {
             &config,
             &format!(
                 "schloss.profile=compat\nprocess.roles=broker,controller\nnode.id=1\n\
-                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls}{both_listener}\n\
-                 advertised.listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls}{both_advertised}\n\
+                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls},{mtls}{both_listener}\n\
+                 advertised.listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls},{mtls}{both_advertised}\n\
                  listener.security.protocol.map=\
-                 PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,BOTH:SASL_PLAINTEXT\n\
+                 PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,REQUIRED:SSL,REQUESTED:SSL,BOTH:SASL_PLAINTEXT\n\
                  inter.broker.listener.name=PLAINTEXT\n\
                  sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
                  listener.name.sasl_plaintext.plain.sasl.jaas.config=\
@@ -84,11 +93,14 @@ impl World {
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
                  listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=\
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+                 ssl.truststore.type=PEM\nssl.truststore.location={truststore}\n\
+                 listener.name.required.ssl.client.auth=required\nlistener.name.requested.ssl.client.auth=requested\n\
                  ssl.keystore.type=PEM\nssl.keystore.location={keystore}\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:admin\nauto.create.topics.enable=false\n\
                  offsets.topic.replication.factor=1\nlog.dirs={data}\n",
                 keystore = keystore_file.display(),
+                truststore = truststore.display(),
                 data = dir.join("data").display(),
             ),
         );
@@ -105,7 +117,20 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { broker, clear, sasl, tls, sasl_tls, both, ca: keystore_file, dir, _watchdog: watchdog }
+        Self {
+            broker,
+            clear,
+            sasl,
+            tls,
+            sasl_tls,
+            mtls_required,
+            mtls_requested,
+            authority,
+            both,
+            ca: keystore_file,
+            dir,
+            _watchdog: watchdog,
+        }
     }
 
     fn login(&self, user: &str) -> Client {
