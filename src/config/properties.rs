@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostics::{Code, Diagnostic, Diagnostics};
+use super::nearest::nearest;
 use super::source::{Located, Origin, Source};
 
 /// Largest file read, in bytes.
@@ -81,15 +82,16 @@ pub fn parse(text: &str, origin: Origin) -> Result<Properties, Diagnostics> {
     parse_text(text.to_owned(), origin, true)
 }
 
-/// Names whose values are never shown. Also true with `listener.name.…` in front.
+/// Names whose values are never shown. Also true with `listener.name.…` in front, and of names that are nearly one: a
+/// misspelt key is shown to its author, and its value is as secret as if it were spelled well.
 pub fn is_secret_name(key: &str) -> bool {
+    const LONG: [&str; 2] = ["password", "passphrase"];
     let key = key.to_ascii_lowercase();
-    key.contains("password")
-        || key.contains("secret")
-        || key.contains("passphrase")
-        || key.ends_with("sasl.jaas.config")
-        || key.ends_with("ssl.keystore.key")
-        || key.ends_with("delegation.token.master.key")
+    key.contains("secret")
+        || LONG.iter().any(|word| key.contains(word))
+        || key.split(['.', '_', '-']).any(|part| part == "pass" || nearest(part, LONG).is_some())
+        || key.contains("jaas")
+        || key.ends_with(".key")
         || key.starts_with("user_")
 }
 
@@ -492,6 +494,21 @@ mod tests {
         let rendered = properties.warnings.render(Lang::En, crate::config::diagnostics::Style::Long);
         assert!(!rendered.contains("hunter") && rendered.contains("ssl.keystore.password=********"), "{rendered}");
         assert!(!format!("{properties:?}").contains("hunter"));
+        for key in
+            ["ssl.keystore.pasword", "ssl.key.passwrod", "x.passwd", "db.pass", "ssl.keystor.key", "sasl.jaas.confg"]
+        {
+            assert!(is_secret_name(key), "{key}");
+        }
+        for key in [
+            "ssl.keystore.location",
+            "socket.server.x",
+            "ssl.secure.random.x",
+            "log.segment.bytes",
+            "super.users",
+            "listeners",
+        ] {
+            assert!(!is_secret_name(key), "{key}");
+        }
         let refused = parse("db.password=hunter2\\u1", Origin::file("t")).unwrap_err();
         assert!(!refused.to_string().contains("hunter"), "{refused}");
     }

@@ -16,8 +16,9 @@ use schloss::protocol::wire::{Message, Reader, Writer};
 
 use crate::support::PATIENCE;
 
-pub struct Client {
-    pub stream: TcpStream,
+/// Over TCP, or over what is laid on it.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     correlation: i32,
 }
 
@@ -31,7 +32,7 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, correlation: 0 })
+        Ok(Self::over(stream))
     }
 
     /// Logged in with PLAIN.
@@ -41,10 +42,20 @@ impl Client {
         assert_eq!(code, 0, "{user} can't log in");
         client
     }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, correlation: 0 }
+    }
 
     pub fn handshake(&mut self, version: i16, mechanism: &str) -> SaslHandshakeResponse {
+        self.try_handshake(version, mechanism).unwrap()
+    }
+
+    pub fn try_handshake(&mut self, version: i16, mechanism: &str) -> io::Result<SaslHandshakeResponse> {
         let request = SaslHandshakeRequest { mechanism: mechanism.into() };
-        self.ask(ApiKey::SaslHandshake, version, &request).unwrap()
+        self.ask(ApiKey::SaslHandshake, version, &request)
     }
 
     pub fn plain(&mut self, user: &str, password: &str) -> SaslAuthenticateResponse {
@@ -116,7 +127,10 @@ impl Client {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => rest,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => rest,
+            // TLS is told about an end without goodbye, TCP about bytes that nobody will read.
+            Err(error) if [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof].contains(&error.kind()) => {
+                rest
+            }
             Err(error) => panic!("the connection is still open: {error}"),
         }
     }

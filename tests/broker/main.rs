@@ -15,7 +15,6 @@ mod attacks;
 mod client;
 mod crash;
 mod disk;
-mod door;
-mod rights;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

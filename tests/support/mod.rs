@@ -262,6 +262,13 @@ pub fn kafka_tool_with_opts(tool: &str, args: &[&str], input: &str, opts: &str) 
     run(Command::new(repository().join("tests/tools/kafka")).arg(tool).args(args).env("KAFKA_OPTS", opts), input)
 }
 
+/// A key with its certificate for `localhost`, in one PEM file as `ssl.keystore.location` takes it. Whoever reads the file
+/// as a trust store trusts it.
+pub fn keystore(path: &Path) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(path, &format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem()));
+}
+
 pub fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();

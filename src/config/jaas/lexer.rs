@@ -242,8 +242,12 @@ pub(super) fn secret_ranges(text: &str) -> Vec<Range<usize>> {
         });
         let end = in_quotes.or_else(|| rest.find(|c| !is_key_char(c))).unwrap_or(rest.len());
         let key = rest.get(..end).unwrap_or_default();
+        let start = at;
         at += key.len();
         if !is_secret_option(key) {
+            if in_quotes.is_some() && is_misplaced(text, start..at) {
+                out.push(start..at);
+            }
             continue;
         }
         let rest = text.get(at..).unwrap_or_default();
@@ -255,6 +259,14 @@ pub(super) fn secret_ranges(text: &str) -> Vec<Range<usize>> {
         at = next.max(at);
     }
     out
+}
+
+/// Whether a text in quotes is neither key nor value nor the name of a section or module: then it may be a password whose
+/// key was forgotten.
+fn is_misplaced(text: &str, inside: Range<usize>) -> bool {
+    let before = text.get(..inside.start.saturating_sub(1)).unwrap_or_default().trim_end();
+    let after = text.get(inside.end + 1..).unwrap_or_default().trim_start();
+    !before.is_empty() && !before.ends_with(['=', ':', '{', '}', ';']) && !after.starts_with(['=', ':', '{'])
 }
 
 /// Options whose values are never shown: those of a password, a client secret, a token's HMAC, a user.
@@ -328,5 +340,8 @@ mod tests {
         assert_eq!(shown("password == 'pw' k=v"), "password == '*' k=v");
         assert_eq!(shown("clientSecret:pw;"), "clientSecret:*;");
         assert_eq!(shown("keyTab=/etc/x;"), "keyTab=/etc/x;");
+        assert_eq!(shown("S { a.B \"pw\"; };"), "S { a.B \"*\"; };");
+        assert_eq!(shown("S { a.B required \"pw\" \"x\"=\"y\"; };"), "S { a.B required \"*\" \"x\"=\"y\"; };");
+        assert_eq!(shown("T{}; \"S\" { \"a.B\" required k=\"v\"; };"), "T{}; \"S\" { \"a.B\" required k=\"v\"; };");
     }
 }

@@ -23,24 +23,24 @@ use super::records::{batch, produce};
 use super::{closes, request, world};
 use crate::client::Client;
 
-const TOPIC: i8 = 2;
-const LITERAL: i8 = 3;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const LITERAL: i8 = 3;
 const PREFIXED: i8 = 4;
-const READ: i8 = 3;
-const WRITE: i8 = 4;
+pub(super) const READ: i8 = 3;
+pub(super) const WRITE: i8 = 4;
 const CREATE: i8 = 5;
 const ALTER_CONFIGS: i8 = 11;
-const DENY: i8 = 2;
-const ALLOW: i8 = 3;
+pub(super) const DENY: i8 = 2;
+pub(super) const ALLOW: i8 = 3;
 
-const DENIED: i16 = 29;
+pub(super) const DENIED: i16 = 29;
 
 /// A rule about topics for one principal from every host.
-struct Rule<'a>(i8, &'a str, &'a str, i8, i8);
+pub(super) struct Rule<'a>(pub(super) i8, pub(super) &'a str, pub(super) &'a str, pub(super) i8, pub(super) i8);
 
 /// Adds rules as the administrator.
 #[track_caller]
-fn allow(rules: &[Rule<'_>]) {
+pub(super) fn allow(rules: &[Rule<'_>]) {
     for Rule(pattern, name, principal, operation, permission) in rules {
         assert_eq!(add(*pattern, name, principal, "*", *operation, *permission), 0, "{principal} on {name}");
     }
@@ -63,7 +63,7 @@ fn add(pattern: i8, name: &str, principal: &str, host: &str, operation: i8, perm
 }
 
 #[track_caller]
-fn create(topics: &[&str]) {
+pub(super) fn create(topics: &[&str]) {
     for topic in topics {
         assert_eq!(world().create_topic(topic), 0, "{topic}");
     }
@@ -82,7 +82,7 @@ fn reads_as(client: &mut Client, topic: &str, replica_id: i32) -> i16 {
     answer.responses[0].partitions[0].error_code
 }
 
-fn reads(client: &mut Client, topic: &str) -> i16 {
+pub(super) fn reads(client: &mut Client, topic: &str) -> i16 {
     reads_as(client, topic, -1)
 }
 
@@ -255,4 +255,16 @@ fn a_hidden_topic_looks_as_one_that_is_not_there() {
     for topic in [&there, &not] {
         assert_eq!((topic.error_code, topic.topic_id, topic.partitions.len()), (DENIED, Uuid::default(), 0));
     }
+    for name in ["t77-is", "t77-no"] {
+        assert_eq!((reads(&mut client, name), writes(&mut client, name)), (DENIED, DENIED), "{name}");
+    }
+    world().still_serves();
+}
+
+/// The metadata log is no topic of clients, whatever they may do.
+#[test]
+fn the_metadata_log_is_not_there() {
+    let mut admin = world().login("admin");
+    assert_eq!((reads(&mut admin, "__cluster_metadata"), writes(&mut admin, "__cluster_metadata")), (3, 3));
+    world().still_serves();
 }

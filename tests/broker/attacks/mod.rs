@@ -5,13 +5,16 @@
 //! profile; each group ends with an ordinary client that logs in and is served.
 
 mod acls;
+mod certificates;
 mod framing;
 mod plain;
+mod protocols;
 mod records;
+mod revocation;
 mod scram;
 mod tls;
 
-use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -22,10 +25,11 @@ use schloss::protocol::messages::create_topics_request::{CreatableTopic, CreateT
 use schloss::protocol::messages::create_topics_response::CreateTopicsResponse;
 
 use crate::client::Client;
-use crate::support::{Broker, free_port, repository, run, schloss, write};
+use crate::support::{Broker, free_port, keystore, schloss, write};
 
 /// Users of PLAIN, each with the password `NAME-secret`; `u71` and so on have the rights of the case so numbered.
-const PLAIN_USERS: [&str; 11] = ["admin", "alice", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
+const PLAIN_USERS: [&str; 12] =
+    ["admin", "alice", "watcher", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
 /// The user of SCRAM-SHA-256.
 const SCRAM_USER: &str = "bob";
 const SCRAM_PASSWORD: &str = "bob-secret";
@@ -35,6 +39,10 @@ struct World {
     clear: SocketAddr,
     sasl: SocketAddr,
     tls: SocketAddr,
+    sasl_tls: SocketAddr,
+    mtls_required: SocketAddr,
+    mtls_requested: SocketAddr,
+    authority: certificates::Authority,
     /// Port of a SASL listener for IPv6 and IPv4 in one, if this machine has IPv6.
     both: Option<u16>,
     ca: PathBuf,
@@ -51,28 +59,32 @@ fn world() -> &'static World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
-        let certs = dir.join("certs");
-        run(Command::new(repository().join("certs/make")).arg(&certs), "").expect(0, "");
-        let [clear, sasl, tls] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let [clear, sasl, tls, sasl_tls, mtls_required, mtls_requested] =
+            [(); 6].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let keystore_file = dir.join("broker.pem");
+        keystore(&keystore_file);
+        let authority = certificates::Authority::new("authority of tests");
+        let truststore = dir.join("clients.pem");
+        write(&truststore, &authority.pem);
+        let mtls = format!("REQUIRED://{mtls_required},REQUESTED://{mtls_requested}");
         let both = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok().then(free_port);
         let both_listener = both.map_or_else(String::new, |port| format!(",BOTH://[::]:{port}"));
         let both_advertised = both.map_or_else(String::new, |port| format!(",BOTH://localhost:{port}"));
-        let users = PLAIN_USERS.iter().fold(String::new(), |mut users, user| {
-            let _ = write!(users, " user_{user}=\"{user}-secret\"");
-            users
-        });
+        let users = PLAIN_USERS.map(|user| format!(" user_{user}=\"{user}-secret\"")).concat();
         let config = dir.join("server.properties");
         write(
             &config,
             &format!(
                 "schloss.profile=compat\nprocess.roles=broker,controller\nnode.id=1\n\
-                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}{both_listener}\n\
-                 advertised.listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls}{both_advertised}\n\
+                 listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls},{mtls}{both_listener}\n\
+                 advertised.listeners=PLAINTEXT://{clear},SASL_PLAINTEXT://{sasl},SSL://{tls},SASL_SSL://{sasl_tls},{mtls}{both_advertised}\n\
                  listener.security.protocol.map=\
-                 PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,BOTH:SASL_PLAINTEXT\n\
+                 PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,REQUIRED:SSL,REQUESTED:SSL,BOTH:SASL_PLAINTEXT\n\
                  inter.broker.listener.name=PLAINTEXT\n\
                  sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
                  listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+                 org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
+                 listener.name.sasl_ssl.plain.sasl.jaas.config=\
                  org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
                  listener.name.both.sasl.enabled.mechanisms=PLAIN\n\
                  listener.name.both.plain.sasl.jaas.config=\
@@ -81,11 +93,14 @@ impl World {
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
                  listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=\
                  org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
-                 ssl.keystore.type=PEM\nssl.keystore.location={certs}/broker.pem\n\
+                 ssl.truststore.type=PEM\nssl.truststore.location={truststore}\n\
+                 listener.name.required.ssl.client.auth=required\nlistener.name.requested.ssl.client.auth=requested\n\
+                 ssl.keystore.type=PEM\nssl.keystore.location={keystore}\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:admin\nauto.create.topics.enable=false\n\
                  offsets.topic.replication.factor=1\nlog.dirs={data}\n",
-                certs = certs.display(),
+                keystore = keystore_file.display(),
+                truststore = truststore.display(),
                 data = dir.join("data").display(),
             ),
         );
@@ -102,7 +117,20 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { broker, clear, sasl, tls, both, ca: certs.join("ca.crt"), dir, _watchdog: watchdog }
+        Self {
+            broker,
+            clear,
+            sasl,
+            tls,
+            sasl_tls,
+            mtls_required,
+            mtls_requested,
+            authority,
+            both,
+            ca: keystore_file,
+            dir,
+            _watchdog: watchdog,
+        }
     }
 
     fn login(&self, user: &str) -> Client {
@@ -130,7 +158,7 @@ impl World {
     }
 }
 
-fn create_topic(client: &mut Client, name: &str) -> i16 {
+fn create_topic<S: Read + Write>(client: &mut Client<S>, name: &str) -> i16 {
     let topic = CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
     let answer: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request).unwrap();
@@ -158,7 +186,6 @@ fn closes(client: &mut Client, what: &str) {
 /// Sends bytes as they are to a new connection, which is closed without a word.
 #[track_caller]
 fn closes_on(address: SocketAddr, bytes: &[u8], what: &str) {
-    use std::io::Write as _;
     let mut client = Client::connect(address);
     // A write may fail: the broker need not read all of it.
     let _ = client.stream.write_all(bytes);

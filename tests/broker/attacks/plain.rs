@@ -28,6 +28,7 @@ fn what_is_refused() {
     refuses(b"\0alice\0wrong", WRONG, "case 22, wrong password");
     refuses(b"\0mallory\0wrong", WRONG, "case 22, unknown user");
     refuses(b"\0\0secret", "Authentication failed: username not specified", "case 23, no user");
+    refuses(b"\0alice\0", "Authentication failed: password not specified", "case 23, no password");
     let parts = |count| format!("Invalid SASL/PLAIN response: expected 3 tokens, got {count}");
     refuses(b"", &parts(1), "case 23, empty");
     refuses(b"a\0b\0c\0d", &parts(4), "case 23, four parts");

@@ -143,6 +143,10 @@ fn names_that_are_no_topics() {
         std::fs::read_dir(&world.dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     beside.sort();
     // `.schloss` remembers which cluster the folder belonged to.
-    assert_eq!(beside, [".schloss", "certs", "data", "server.properties"], "nothing is outside the data's folder");
+    assert_eq!(
+        beside,
+        [".schloss", "broker.pem", "clients.pem", "data", "server.properties"],
+        "nothing is outside the data's folder"
+    );
     world.still_serves();
 }

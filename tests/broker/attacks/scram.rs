@@ -19,17 +19,17 @@ use crate::client::Client;
 const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
 
 /// One login; every part of it may be wrong.
-struct Attempt<'a> {
-    mechanism: &'a str,
-    header: &'a str,
-    bare: String,
-    password: &'a str,
+pub(super) struct Attempt<'a> {
+    pub(super) mechanism: &'a str,
+    pub(super) header: &'a str,
+    pub(super) bare: String,
+    pub(super) password: &'a str,
     /// The header as the last message tells it.
-    told_header: &'a str,
+    pub(super) told_header: &'a str,
     /// From the nonce agreed upon to the one that is sent.
-    nonce: fn(&str) -> String,
+    pub(super) nonce: fn(&str) -> String,
     /// From the right proof, in base64, to what is sent.
-    proof: fn(String) -> String,
+    pub(super) proof: fn(String) -> String,
 }
 
 impl Default for Attempt<'_> {
@@ -48,17 +48,17 @@ impl Default for Attempt<'_> {
 
 /// How an attempt ended.
 #[derive(Debug)]
-struct Outcome {
+pub(super) struct Outcome {
     /// Messages the server took before the end.
-    steps: usize,
-    code: i16,
-    text: String,
-    server_first: String,
-    client_final: String,
+    pub(super) steps: usize,
+    pub(super) code: i16,
+    pub(super) text: String,
+    pub(super) server_first: String,
+    pub(super) client_final: String,
 }
 
 impl Attempt<'_> {
-    fn run(&self, world: &World) -> Outcome {
+    pub(super) fn run(&self, world: &World) -> Outcome {
         let mut client = Client::connect(world.sasl);
         assert_eq!(client.handshake(1, self.mechanism).error_code, 0);
         let first = client.authenticate(format!("{}{}", self.header, self.bare).as_bytes()).unwrap();
@@ -80,7 +80,7 @@ impl Attempt<'_> {
     }
 
     /// Kafka's clients' way from the server's first message to the last one, always with SHA-256.
-    fn last_message(&self, server_first: &str) -> String {
+    pub(super) fn last_message(&self, server_first: &str) -> String {
         let (agreed, salt, iterations) = parse_first(server_first);
         let without_proof = format!("c={},r={}", STANDARD.encode(self.told_header), (self.nonce)(agreed));
         let mut salted = [0; 32];
@@ -140,6 +140,14 @@ fn first_messages_that_are_refused() {
     refused(&required, 0, "case 38, m= behind");
     for bare in ["n=bob,n=root,r=", "n=bob,r=abc,n=root,r=", "n=bo=b,r=", "n=bob=,r=", "n=bob=2c,r=", "n=,r="] {
         refused(&Attempt { bare: format!("{bare}{NONCE}"), ..Attempt::default() }, 0, &format!("case 40: {bare}"));
+    }
+    for message in [&b""[..], b"n", b"n,,", b"n,,n", b"n,,n=x,", b"\xff\xfe", b"n,,n=\xff,r=abcdefgh"] {
+        let mut client = Client::connect(world.sasl);
+        assert_eq!(client.handshake(1, "SCRAM-SHA-256").error_code, 0);
+        let answer = client.authenticate(message).unwrap();
+        let text = answer.error_message.as_deref();
+        assert_eq!((answer.error_code, text), (58, Some(REFUSED)), "{:?}", String::from_utf8_lossy(message));
+        closes(&mut client, "a first message that is none");
     }
     world.still_serves();
 }
@@ -207,7 +215,7 @@ fn iterations_have_bounds() {
             name: "weak".into(),
             mechanism: 1,
             iterations,
-            salt: Bytes::from_static(b"salt-of-sixteen!"),
+            salt: Bytes::from_static(b"saltofsixandtwentybytes26x"),
             salted_password: Bytes::from_static(&[7; 32]),
         };
         let request = AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: vec![upsertion] };

@@ -6,20 +6,34 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
+use super::certificates::Identity;
 use super::{World, request, world};
 use crate::client::Client;
 
-fn connection(world: &World) -> ClientConnection {
+pub(super) fn connection(world: &World) -> ClientConnection {
+    connection_as(world, None)
+}
+
+/// With the client's own certificate.
+pub(super) fn connection_as(world: &World, identity: Option<Identity>) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&world.ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match identity {
+        // Whether chain and key belong together is the broker's to find out.
+        Some((chain, key)) => {
+            let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+        }
+        None => config.with_no_client_auth(),
+    };
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
