@@ -9,6 +9,9 @@ use crate::security::sasl::SaslMechanism;
 use crate::security::sasl::session::Environment;
 use crate::security::verifier::{FailureDelay, ListenerLogins, Logins, Verifier};
 
+/// Sets how long a failed login waits for its answer.
+const FAILURE_DELAY: &str = "connection.failed.authentication.delay.ms";
+
 /// The users of a listener can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginsError {
@@ -23,7 +26,8 @@ pub enum LoginsError {
 /// # Errors
 /// A user name or hash that JAAS holds is not one.
 pub fn logins(config: &BrokerConfig, scram: &Arc<ScramCredentials>, cores: usize) -> Result<Logins, LoginsError> {
-    let delay = if config.profile == Profile::Strict {
+    // What the operator chose is honoured in every profile.
+    let delay = if config.profile == Profile::Strict && !config.values().is_set(FAILURE_DELAY) {
         FailureDelay::Growing
     } else {
         let ms = config.settings.connection_failed_authentication_delay_ms;

@@ -15,6 +15,7 @@ mod attacks;
 mod client;
 mod crash;
 mod disk;
+mod paths;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

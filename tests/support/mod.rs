@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -52,6 +53,16 @@ impl Broker {
     /// Starts `schloss` without waiting for anything.
     pub fn launch(args: &[&str], env: &[(&str, &str)]) -> Self {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_schloss")).args(args).envs(env.iter().copied()))
+    }
+
+    /// Starts `schloss` under strace, which writes the calls that name files to `trace`; waits until it is ready. It is
+    /// the tracer that is the child's child, and ends with it.
+    pub fn start_traced(args: &[&str], trace: &Path) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o"]).arg(trace);
+        let broker = Self::spawn(command.arg(env!("CARGO_BIN_EXE_schloss")).args(args));
+        broker.wait_for_line("Kafka Server started");
+        broker
     }
 
     /// Starts Apache Kafka on a server.properties, without waiting for anything.
@@ -240,6 +251,11 @@ pub fn kcat() -> Option<PathBuf> {
     required("kcat", on_path("kcat"))
 }
 
+/// Shows which files a process names.
+pub fn strace() -> Option<PathBuf> {
+    required("strace", on_path("strace"))
+}
+
 /// The franz-go program of `tests/clients/franz-go`.
 pub fn franz_go() -> Option<PathBuf> {
     required("franz-go", Some(repository().join("target/tools/franz-go")).filter(|p| p.is_file()))
@@ -267,6 +283,7 @@ pub fn kafka_tool_with_opts(tool: &str, args: &[&str], input: &str, opts: &str) 
 pub fn keystore(path: &Path) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     write(path, &format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem()));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 pub fn write(path: &Path, text: &str) {

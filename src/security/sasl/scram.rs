@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::{constant_time, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -95,9 +96,7 @@ impl Scram {
     }
 
     fn first(&mut self, token: &[u8], environment: &Environment) -> Result<Vec<u8>, Cause> {
-        let mut random = [0; NONCE_BYTES];
-        rand::fill(&mut random).map_err(|_| Cause::new(Reason::Internal, None))?;
-        let server_nonce = URL_SAFE_NO_PAD.encode(random);
+        let server_nonce = server_nonce().map_err(|_| Cause::new(Reason::Internal, None))?;
         let (waiting, message) = answer_first(self.mechanism, token, &server_nonce, &environment.scram)?;
         self.state = State::Final(Box::new(waiting));
         Ok(message)
@@ -125,6 +124,13 @@ impl Mechanism for Scram {
             State::Over => Step::Fail(Cause::new(Reason::AfterEnd, None)),
         }
     }
+}
+
+/// Our half of the nonce.
+fn server_nonce() -> Result<String, Unspecified> {
+    let mut random = [0; NONCE_BYTES];
+    rand::fill(&mut random)?;
+    Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
 /// client-first-message → server-first-message.
@@ -372,6 +378,13 @@ mod tests {
     use super::*;
     use crate::security::credentials::ScramChange;
     use crate::security::sasl::scram_keys;
+
+    #[test]
+    fn a_million_nonces_are_a_million() {
+        let nonces: std::collections::HashSet<[u8; 32]> =
+            (0..1_000_000).map(|_| server_nonce().unwrap().into_bytes().try_into().unwrap()).collect();
+        assert_eq!(nonces.len(), 1_000_000);
+    }
 
     /// The example of RFC 7677 section 3.
     #[test]

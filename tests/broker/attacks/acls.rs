@@ -225,7 +225,7 @@ fn hosts_are_text() {
         create(&[&topic]);
         assert_eq!(add(LITERAL, &topic, "User:u75", host, WRITE, ALLOW), 0, "{host}");
         for (text, address) in &peers {
-            let code = writes(&mut Client::login(*address, "u75", "u75-secret"), &topic);
+            let code = writes(&mut Client::login(*address, "u75", "u75-of-tests"), &topic);
             assert_eq!(code, if *text == host { 0 } else { DENIED }, "a rule for {host}, a client from {text}");
         }
     }

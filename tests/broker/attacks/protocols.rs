@@ -121,9 +121,9 @@ fn a_login_on_both() {
     for (address, over_tls) in sasl() {
         let mut client = connect(address, over_tls);
         State::Greeted.reach(&mut client);
-        assert_eq!(client.plain("alice", "alice-secret").error_code, 0);
+        assert_eq!(client.plain("alice", "alice-of-tests").error_code, 0);
         assert_eq!(client.metadata(&[]).unwrap().error_code, 0);
-        assert_eq!(client.authenticate(b"\0admin\0admin-secret").unwrap().error_code, 34, "case 70");
+        assert_eq!(client.authenticate(b"\0admin\0admin-of-tests").unwrap().error_code, 34, "case 70");
         assert_eq!(client.metadata(&[]).unwrap().error_code, 0, "still alice's, still open");
     }
 }
@@ -160,7 +160,7 @@ fn there_is_no_login_where_none_is_asked_for() {
     for (address, over_tls) in [(world.clear, false), (world.tls, true)] {
         let mut client = connect(address, over_tls);
         assert_eq!(client.handshake(1, "PLAIN").error_code, 34);
-        assert_eq!(client.authenticate(b"\0admin\0admin-secret").unwrap().error_code, 34);
+        assert_eq!(client.authenticate(b"\0admin\0admin-of-tests").unwrap().error_code, 34);
         assert_eq!(super::create_topic(&mut client, "nobodys"), 29, "ANONYMOUS may create nothing");
     }
     let mut client = Client::connect(world.sasl);

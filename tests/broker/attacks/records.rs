@@ -19,6 +19,15 @@ pub(super) fn batch() -> Bytes {
     batch.build()
 }
 
+/// The same of an idempotent producer's first batch.
+pub(super) fn batch_of_producer(producer_id: i64, epoch: i16) -> Bytes {
+    changed(|batch| {
+        batch[PRODUCER_ID..PRODUCER_ID + 8].copy_from_slice(&producer_id.to_be_bytes());
+        batch[PRODUCER_ID + 8..PRODUCER_ID + 10].copy_from_slice(&epoch.to_be_bytes());
+        put(batch, PRODUCER_ID + 10, 0);
+    })
+}
+
 fn to_topic(topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData { index: 0, records: Records::Bytes(records) };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
@@ -37,6 +46,7 @@ const MAGIC: usize = 16;
 const CRC: usize = 17;
 const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
+const PRODUCER_ID: usize = 43;
 const RECORDS_COUNT: usize = 57;
 
 fn put(batch: &mut [u8], at: usize, value: i32) {
