@@ -26,3 +26,7 @@ pub mod network;
 pub mod server;
 // Floor 7: process, arguments, terminal.
 pub mod cli;
+
+// The other side of some unit tests.
+#[cfg(test)]
+mod apache;

@@ -30,6 +30,10 @@ pub mod topic;
 pub mod values;
 mod written;
 
+#[cfg(test)]
+#[path = "tests/apache.rs"]
+mod apache_reads;
+
 pub use broker_config::{BrokerConfig, ListenerConfig, Loaded, Sources};
 pub use catalogue::Lang;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Style};

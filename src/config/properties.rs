@@ -197,7 +197,10 @@ impl Iterator for LogicalLines<'_> {
                 '#' | '!' => while self.bump().is_some_and(|(c, _)| c != '\n' && c != '\r') {},
                 _ => {
                     self.at = range.start;
-                    return Some(self.logical());
+                    let line = self.logical();
+                    if !line.chars.is_empty() {
+                        return Some(line);
+                    }
                 }
             }
         }
@@ -219,6 +222,10 @@ impl LogicalLines<'_> {
                 '\\' => match self.bump() {
                     Some((next @ ('\n' | '\r'), _)) => {
                         self.end_line(next);
+                        if chars.is_empty() {
+                            // Nothing is continued: what follows is a new line, and may be a comment.
+                            return LogicalLine { chars, end: range.start };
+                        }
                         self.skip_blanks();
                     }
                     Some(escaped) => chars.extend([(c, range), escaped]),
@@ -424,7 +431,8 @@ mod tests {
         ("a=b\\\n#c", &[("a", "b#c")]),
         ("a=\\ud83d\\ude00", &[("a", "😀")]),
         ("a=b\rc=d", &[("a", "b"), ("c", "d")]),
-        ("\\\n# x=1", &[("#", "x=1")]),
+        ("\\\n# x=1", &[]),
+        ("\\\n  \\\n#x\ny=1", &[("y", "1")]),
     ];
 
     #[test]

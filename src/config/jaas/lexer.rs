@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Number,
     /// `${…}` outside quotes.
     Expansion,
-    /// A `/` that starts a comment right behind a word or `=`.
+    /// A `/` that starts a comment right behind a word or `=`, or at the end of a line.
     Slash,
     /// `{ } ; =`
     Sign(char),
@@ -163,8 +163,10 @@ impl Lexer<'_> {
                     Kind::Word(_) | Kind::Number | Kind::Other(_) | Kind::Expansion => last.range.end == start,
                     _ => false,
                 });
+                // Java takes the character behind `/` unseen: at the end of a line it loses the whole next line.
+                let loses_a_line = self.peek().is_some_and(is_line_end);
                 self.bump_while(|c| !is_line_end(c));
-                if behind_value {
+                if behind_value || loses_a_line {
                     self.tokens.push(Token { kind: Kind::Slash, range: start..start + 1 });
                 }
             }

@@ -196,8 +196,13 @@ impl<'a> Parser<'a> {
             return None;
         };
         if !self.take('{') {
-            let found = self.found();
-            let error = self.error_at(Code::J0002, &found.1).arg("'{'").arg(found.0);
+            let error = match self.peek().cloned() {
+                Some(token) if token.kind == Kind::Slash => self.misplaced(&token, "'{'", None),
+                _ => {
+                    let found = self.found();
+                    self.error_at(Code::J0002, &found.1).arg("'{'").arg(found.0)
+                }
+            };
             self.report(error);
             self.skip_section();
             return None;
@@ -321,7 +326,10 @@ impl<'a> Parser<'a> {
         };
         let key_range = token.range;
         if !self.take('=') {
-            return Err(self.no_equals(&key_range));
+            return Err(match self.peek().cloned() {
+                Some(slash) if slash.kind == Kind::Slash => self.misplaced(&slash, "'='", None),
+                _ => self.no_equals(&key_range),
+            });
         }
         let equals_end = self.last_end..self.last_end + 1;
         let Some(token) = self.peek().cloned() else {

@@ -1,10 +1,7 @@
 //! Apache Kafka 4.3.1's StandardAuthorizer itself, over the same random rules and questions: the whole audit line is
-//! compared, so verdict and rule. `SCHLOSS_KAFKA_LIBS` names the folder of the jars.
+//! compared, so verdict and rule. 80 sets of rules are over a hundred thousand questions; `SCHLOSS_ORACLE=600` asks a million.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -12,6 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::super::native::{NativeAuthorizer, Settings};
 use super::super::*;
+use crate::apache::{answers, libs, rounds};
 use crate::model::acl::AclPermission;
 use crate::model::resource::PatternType;
 
@@ -47,15 +45,10 @@ fn sets_of_rules() -> impl Strategy<Value = (bool, BTreeSet<AclBinding>)> {
 
 #[test]
 fn apaches_authorizer_writes_the_same_line() {
-    let Some(libs) = std::env::var_os("SCHLOSS_KAFKA_LIBS").map(PathBuf::from) else {
-        let required = std::env::var_os("SCHLOSS_REQUIRE_TOOLS").is_some_and(|v| v == "1");
-        assert!(!required, "SCHLOSS_KAFKA_LIBS is not set");
-        eprintln!("skipped: apaches_authorizer_writes_the_same_line: SCHLOSS_KAFKA_LIBS is not set");
-        return;
-    };
+    let Some(libs) = libs("apaches_authorizer_writes_the_same_line") else { return };
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[4; 32]));
     let (mut questions, mut ours) = (String::new(), Vec::new());
-    for _ in 0..80 {
+    for _ in 0..rounds(80) {
         let (everyone, rules) = sets_of_rules().new_tree(&mut runner).unwrap().current();
         let settings = Settings {
             super_users: [KafkaPrincipal::user("root")].into(),
@@ -77,7 +70,7 @@ fn apaches_authorizer_writes_the_same_line() {
         authorizer.complete_initial_load();
         ask(&authorizer, &mut questions, &mut ours);
     }
-    let answers = apache(&libs, questions.clone());
+    let answers = answers(&libs, "security/authorizer/tests/apache/Answers.java", questions.clone());
     let asked: Vec<&str> = questions.lines().filter(|l| l.starts_with("ask") || l.starts_with("type")).collect();
     assert_eq!((answers.lines().count(), asked.len()), (ours.len(), ours.len()));
     let mut deviations = 0;
@@ -122,20 +115,4 @@ fn ask(authorizer: &NativeAuthorizer, questions: &mut String, ours: &mut Vec<Str
             }
         }
     }
-}
-
-fn apache(libs: &std::path::Path, input: String) -> String {
-    let mut java = Command::new("java")
-        .arg("-cp")
-        .arg(libs.join("*"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/security/authorizer/tests/apache/Answers.java"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = java.stdin.take().unwrap();
-    let sender = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = java.wait_with_output().unwrap();
-    sender.join().unwrap().unwrap();
-    String::from_utf8(output.stdout).unwrap()
 }
