@@ -17,6 +17,7 @@ pub mod raft;
 pub mod security;
 // Floor 3: the machines.
 pub mod controller;
+pub mod coordinator;
 pub mod replica;
 // Floor 4: one Kafka API, one file.
 pub mod handlers;

@@ -25,12 +25,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::model::random::Random;
 pub use acls::{CreateAcls, DeleteAcls};
 pub use brokers::{BrokerHeartbeat, HeartbeatAnswer, RegisterBroker};
 pub use directories::{AssignReplicasToDirs, DirectoryAssignment};
 pub use features::{ActivateController, ControllerRegistration};
 pub use producer_ids::{AllocateProducerIds, ProducerIdBlock};
-pub use random::Random;
 pub use request::{ApiError, ControllerError, ControllerRequest, ControllerResponse};
 pub use scram::{AlterScramCredentials, ScramDeletion, ScramUpsertion};
 pub use topics::{CreateTopic, CreateTopics, CreatedTopic, DeleteTopic, DeleteTopics, TopicCreation};

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::random::{Random, below, shuffle};
+use super::random::{below, shuffle};
 use crate::model::broker::BrokerId;
+use crate::model::random::Random;
 
 /// A broker that may hold replicas.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,14 +1,8 @@
-//! Where ids and shuffles come from.
-
-use std::fmt;
+//! Ids and shuffles.
 
 use crate::metadata::topics::directory_id;
+use crate::model::random::Random;
 use crate::model::uuid::Uuid;
-
-/// Random bytes: the machine's in production, a seed's in the simulator.
-pub trait Random: fmt::Debug {
-    fn fill(&mut self, bytes: &mut [u8]);
-}
 
 /// A new id that stands for nothing else (`Uuid.randomUuid`).
 pub(super) fn uuid(random: &mut dyn Random) -> Uuid {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::placement::{UsableBroker, place};
-use super::random::{Random, uuid};
+use super::random::uuid;
 use super::request::{ApiError, ControllerResponse};
 use super::{Context, Controller, MAX_RECORDS_PER_REQUEST, Outcome};
 use crate::config::topic::Described;
@@ -16,6 +16,7 @@ use crate::metadata::snapshot::{RecordAndVersion, numbers};
 use crate::metadata::topics::directory_id;
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
+use crate::model::random::Random;
 use crate::model::time::Mono;
 use crate::model::topic::{TopicId, TopicName};
 use crate::model::uuid::Uuid;

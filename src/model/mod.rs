@@ -9,6 +9,7 @@ pub mod error_code;
 pub mod listener;
 pub mod principal;
 pub mod producer;
+pub mod random;
 pub mod resource;
 pub mod scram;
 pub mod secret;

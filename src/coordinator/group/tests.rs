@@ -1,0 +1,1 @@
+//! Groups, driven by hand.
