@@ -87,6 +87,10 @@ settings! {
     default_replication_factor: i32 = "default.replication.factor";
     delete_topic_enable: bool = "delete.topic.enable";
     fetch_max_bytes: i32 = "fetch.max.bytes";
+    group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms";
+    group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms";
+    group_max_size: i32 = "group.max.size";
+    group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms";
     initial_broker_registration_timeout_ms: i32 = "initial.broker.registration.timeout.ms";
     log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms";
     log_flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms";
@@ -111,6 +115,9 @@ settings! {
     num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
     num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
+    offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes";
+    offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms";
+    offsets_retention_minutes: i32 = "offsets.retention.minutes";
     offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec";
     offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions";
     offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor";

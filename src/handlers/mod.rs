@@ -24,21 +24,32 @@ mod create_topics;
 #[cfg(test)]
 mod data_tests;
 mod delete_acls;
+mod delete_groups;
 mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 pub mod reply;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
+mod sync_group;
 
 pub use connection::{AuthState, ClientSoftware, Connection, Identity, Listener};
 pub use context::{Broker, RequestContext, Settings};
@@ -88,6 +99,15 @@ const TABLE: &[Spec] = &[
     fetch::SPEC,
     list_offsets::SPEC,
     metadata::SPEC,
+    offset_commit::SPEC,
+    offset_fetch::SPEC,
+    find_coordinator::SPEC,
+    join_group::SPEC,
+    heartbeat::SPEC,
+    leave_group::SPEC,
+    sync_group::SPEC,
+    describe_groups::SPEC,
+    list_groups::SPEC,
     sasl_handshake::SPEC,
     api_versions::SPEC,
     create_topics::SPEC,
@@ -99,6 +119,8 @@ const TABLE: &[Spec] = &[
     delete_acls::SPEC,
     describe_configs::SPEC,
     sasl_authenticate::SPEC,
+    delete_groups::SPEC,
+    offset_delete::SPEC,
     describe_user_scram_credentials::SPEC,
     alter_user_scram_credentials::SPEC,
     describe_cluster::SPEC,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::controller::{self, ControllerHandle, SystemRandom};
 use super::files::FileError;
 use super::format::{FormatError, FormatRequest, format};
+use super::groups::{self, GroupCoordinator};
 use super::lanes::Lanes;
 use super::lifecycle::{Lifecycle, LifecycleError, Registration};
 use super::listeners::{self, ListenerError};
@@ -28,7 +29,7 @@ use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse};
-use crate::handlers::context::{ControllerClient, TransactionLines};
+use crate::handlers::context::{ControllerClient, GroupTopicLines, TransactionLines};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
 use crate::log::manager::{LoadError, LogManager, Placement, StartError as LogDirsError, StartLogDirs};
@@ -36,6 +37,7 @@ use crate::log::storage::{Disk, RealDisk};
 use crate::metadata::cluster::EndPoint;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topics::directory_id;
+use crate::model::compression::CompressionType;
 use crate::model::time::Clock;
 use crate::model::topic::TopicIdPartition;
 use crate::model::uuid::Uuid;
@@ -256,6 +258,7 @@ impl Parts {
         };
         let (epoch, epoch_seen) = watch::channel(-1);
         let (applied, applied_seen) = watch::channel(-1);
+        let (deletions, deletions_seen) = watch::channel(0);
         let mut lifecycle = Lifecycle {
             config: Arc::clone(&self.config),
             controller: self.controller.clone(),
@@ -271,11 +274,15 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             broker_epoch: epoch_seen,
             applied,
+            deletions,
         };
+        let (groups, group_mailbox) = GroupCoordinator::new();
+        let group_parts = self.group_parts(applied_seen.clone(), deletions_seen);
         let network = runtime.block_on(async {
             tokio::task::spawn_local(Doorbell::install().serve());
             tokio::task::spawn_local(publisher.run(Arc::clone(&self.backlog), SystemRandom));
-            let network = self.serve(&mut lifecycle, applied_seen).await?;
+            tokio::task::spawn_local(groups::run(group_parts, group_mailbox));
+            let network = self.serve(&mut lifecycle, applied_seen, groups).await?;
             tasks::start(&self.config, &self.logs, &self.replicas, &self.clock);
             Ok::<Network, StartError>(network)
         });
@@ -301,8 +308,31 @@ impl Parts {
         self.take_apart(Some(network), runtime, epoch);
     }
 
+    fn group_parts(&self, applied: watch::Receiver<i64>, deletions: watch::Receiver<u64>) -> groups::Parts {
+        let settings = &self.config.settings;
+        let codec = u8::try_from(settings.offsets_topic_compression_codec).ok().and_then(CompressionType::from_id);
+        groups::Parts {
+            node_id: self.config.node_id,
+            image: Arc::clone(self.controller.committed()),
+            replicas: Arc::clone(&self.replicas),
+            clock: Arc::clone(&self.clock),
+            settings: Arc::new(groups::settings(&self.config)),
+            codec: codec.unwrap_or(CompressionType::None),
+            expiry_interval: Duration::from_millis(
+                u64::try_from(settings.offsets_retention_check_interval_ms).unwrap_or(0).max(1),
+            ),
+            applied,
+            deletions,
+        }
+    }
+
     /// Registers, has the partitions taken in, opens the listeners.
-    async fn serve(&mut self, lifecycle: &mut Lifecycle, applied: watch::Receiver<i64>) -> Result<Network, StartError> {
+    async fn serve(
+        &mut self,
+        lifecycle: &mut Lifecycle,
+        applied: watch::Receiver<i64>,
+        groups: GroupCoordinator,
+    ) -> Result<Network, StartError> {
         let producer_ids = Arc::new(ProducerIdBlocks::default());
         let broker = Arc::new(handlers::Broker {
             node_id: self.config.node_id,
@@ -316,6 +346,8 @@ impl Parts {
             replicas: Arc::clone(&self.replicas),
             producer_ids: Arc::clone(&producer_ids) as _,
             transaction_lines: TransactionLines::default(),
+            groups: Arc::new(groups),
+            group_topic_lines: GroupTopicLines::default(),
             clock: Arc::clone(&self.clock),
         });
         let bound = Network::bind(std::mem::take(&mut self.specs))?;

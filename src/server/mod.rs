@@ -8,6 +8,7 @@ pub mod clock;
 pub mod controller;
 pub mod files;
 pub mod format;
+pub mod groups;
 pub mod lanes;
 pub mod lifecycle;
 pub mod listeners;

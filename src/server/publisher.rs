@@ -131,6 +131,8 @@ pub struct PartitionPublisher {
     pub clock: Arc<dyn Clock>,
     pub broker_epoch: watch::Receiver<i64>,
     pub applied: watch::Sender<i64>,
+    /// Counts deletions of topics.
+    pub deletions: watch::Sender<u64>,
 }
 
 impl PartitionPublisher {
@@ -143,6 +145,9 @@ impl PartitionPublisher {
                 self.replicas.settled().await;
             }
             self.applied.send_replace(offset);
+            if delta.topics().iter().any(|change| matches!(change, TopicChange::Deleted(_))) {
+                self.deletions.send_modify(|count| *count += 1);
+            }
             self.report(placed);
         }
     }

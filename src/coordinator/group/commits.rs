@@ -13,7 +13,7 @@ use crate::protocol::messages::offset_delete_response::{
 use crate::protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use crate::protocol::messages::offset_fetch_response::{OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 
-use super::group::{Group, State};
+use super::classic::{Group, State};
 use super::offsets::{PartitionKey, Position};
 use super::records;
 use super::request::{GroupId, GroupResponse, ReplyTo};

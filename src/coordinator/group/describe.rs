@@ -6,7 +6,7 @@ use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use crate::protocol::messages::list_groups_response::ListedGroup;
 
-use super::group::{Group, State};
+use super::classic::{Group, State};
 use super::member::Member;
 use super::request::GroupId;
 

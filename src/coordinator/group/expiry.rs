@@ -2,7 +2,7 @@
 
 use crate::model::error_code::ErrorCode;
 
-use super::group::{Group, State};
+use super::classic::{Group, State};
 use super::offsets::{PartitionKey, Position};
 use super::records;
 use super::request::{Action, GroupId, GroupResponse, ReplyTo};
@@ -27,10 +27,17 @@ impl Shard {
     }
 
     /// Takes the positions in topics away that no longer exist.
-    pub fn topics_deleted(&mut self, cx: &mut Context<'_>, topics: &[String]) -> Vec<Action> {
+    pub fn forget_topics(&mut self, cx: &mut Context<'_>, exists: impl Fn(&str) -> bool) -> Vec<Action> {
         for id in self.group_ids() {
             let Some(mut turn) = self.turn(cx, &id) else { continue };
-            let gone: Vec<_> = topics.iter().flat_map(|topic| turn.group.offsets.keys_of(topic)).collect();
+            let gone: Vec<_> = turn
+                .group
+                .offsets
+                .committed()
+                .filter(|(topic, _)| !exists(topic))
+                .map(|(topic, _)| topic.to_owned())
+                .collect();
+            let gone: Vec<_> = gone.iter().flat_map(|topic| turn.group.offsets.keys_of(topic)).collect();
             if !gone.is_empty() {
                 turn.write_offsets(gone.into_iter().map(|key| (key, None)).collect(), None);
             }

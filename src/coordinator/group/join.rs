@@ -6,7 +6,7 @@ use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::join_group_request::JoinGroupRequest;
 use crate::protocol::messages::join_group_response::JoinGroupResponse;
 
-use super::group::State;
+use super::classic::State;
 use super::member::{Joining, Member, MemberId};
 use super::records;
 use super::request::{Caller, GroupId, GroupResponse, ReplyTo};

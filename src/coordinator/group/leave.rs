@@ -4,7 +4,7 @@ use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::leave_group_request::MemberIdentity;
 use crate::protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
 
-use super::group::State;
+use super::classic::State;
 use super::shard::Turn;
 use super::timers::Slot;
 

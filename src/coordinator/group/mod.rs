@@ -7,15 +7,15 @@
 //! state and offsets are read from what is committed. If such a record can't be written, those who wait get Kafka's error
 //! and the group goes back to joining.
 //!
-//! One file a concern: [`group`] holds a group's members and votes, `join`, `sync`, `leave` and `rebalance` change them,
+//! One file a concern: [`classic`] holds a group's members and votes, `join`, `sync`, `leave` and `rebalance` change them,
 //! `commits` and [`offsets`] hold positions, `expiry` forgets them, `describe` shows them, [`records`] writes and reads them.
 //! Every entry needs a permit for the group, and finds the group by the permit's name. Precedent: Kafka's
 //! `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager`.
 
+mod classic;
 mod commits;
 mod describe;
 mod expiry;
-mod group;
 mod join;
 mod leave;
 mod member;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::heartbeat_request::HeartbeatRequest;
 
-use super::group::State;
+use super::classic::State;
 use super::member::MemberId;
 use super::records;
 use super::request::GroupResponse;

@@ -9,7 +9,7 @@ use crate::protocol::records::group::offset_commit_key::OffsetCommitKey;
 use crate::protocol::records::group::offset_commit_value::OffsetCommitValue;
 use crate::protocol::wire::{DecodeError, Message, Reader, Versioned, Writer};
 
-use super::group::Group;
+use super::classic::Group;
 use super::member::Member;
 use super::offsets::{PartitionKey, Position};
 use super::request::GroupRecord;

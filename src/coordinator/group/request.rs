@@ -11,7 +11,6 @@ use crate::protocol::messages::join_group_request::JoinGroupRequest;
 use crate::protocol::messages::join_group_response::JoinGroupResponse;
 use crate::protocol::messages::leave_group_request::LeaveGroupRequest;
 use crate::protocol::messages::leave_group_response::LeaveGroupResponse;
-use crate::protocol::messages::list_groups_response::ListedGroup;
 use crate::protocol::messages::offset_commit_request::OffsetCommitRequest;
 use crate::protocol::messages::offset_commit_response::OffsetCommitResponse;
 use crate::protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
@@ -33,8 +32,7 @@ pub struct Caller {
     pub version: i16,
 }
 
-/// A request about one group (`List`: about all of a shard). The group is the one that the permit names; `group_id` in the
-/// message is not looked at.
+/// A request about one group: the one that the permit names. `group_id` in a message is not looked at.
 #[derive(Debug)]
 pub enum GroupRequest {
     Join {
@@ -83,11 +81,22 @@ pub enum GroupRequest {
     Delete {
         permit: Permit<op::Delete>,
     },
-    /// Names, states and types; who may see which is the caller's to judge. Empty filters take everything.
-    List {
-        states: Vec<String>,
-        types: Vec<String>,
-    },
+}
+
+impl GroupRequest {
+    /// The group that is asked about.
+    pub fn group(&self) -> &str {
+        match self {
+            Self::Join { permit, .. }
+            | Self::Sync { permit, .. }
+            | Self::Heartbeat { permit, .. }
+            | Self::Leave { permit, .. }
+            | Self::Evict { permit, .. }
+            | Self::CommitOffsets { permit, .. } => permit.resource().name(),
+            Self::FetchOffsets { permit, .. } | Self::Describe { permit, .. } => permit.resource().name(),
+            Self::DeleteOffsets { permit, .. } | Self::Delete { permit } => permit.resource().name(),
+        }
+    }
 }
 
 /// An answer: the message of the API, for the handler to complete and to encode in the version that was asked for.
@@ -102,7 +111,6 @@ pub enum GroupResponse {
     FetchOffsets(Vec<OffsetFetchResponseTopics>),
     DeleteOffsets(OffsetDeleteResponse),
     Describe(DescribedGroup),
-    List(Vec<ListedGroup>),
 }
 
 /// Where an answer goes: the driver's own number.

@@ -12,10 +12,11 @@ use crate::model::error_code::ErrorCode;
 use crate::model::random::Random;
 use crate::model::time::{Mono, Wall};
 use crate::protocol::messages::join_group_response::JoinGroupResponse;
+use crate::protocol::messages::list_groups_response::ListedGroup;
 use crate::protocol::messages::sync_group_response::SyncGroupResponse;
 use crate::protocol::wire::DecodeError;
 
-use super::group::{Group, State};
+use super::classic::{Group, State};
 use super::join::StaticReturn;
 use super::member::{Member, MemberId, Protocol, millis};
 use super::offsets::PartitionKey;
@@ -124,11 +125,10 @@ impl Shard {
     /// A record that can't be read; it is left out.
     pub fn replay(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), DecodeError> {
         match records::read(key, value)? {
+            // A tombstone makes no group.
+            Some(Known::Offset { group, position: None, .. }) if !self.has_group(&group) => {}
             Some(Known::Offset { group, key, position }) => {
-                // A tombstone makes no group.
-                if position.is_some() || self.groups.contains_key(&*group) {
-                    self.group_or_new(group.into(), Wall(-1)).offsets.load(key, position);
-                }
+                self.group_or_new(group.into(), Wall(-1)).offsets.load(key, position);
             }
             Some(Known::Group { group, value: None }) => {
                 let emptied = self.groups.get(&*group).is_some_and(|group| group.offsets.is_empty());
@@ -238,10 +238,6 @@ impl Shard {
                 self.writes.answer(to, GroupResponse::Describe(described));
             }
             GroupRequest::Delete { permit } => self.delete(cx, to, permit.resource().name()),
-            GroupRequest::List { states, types } => {
-                let listed = super::describe::list(&self.groups, &states, &types);
-                self.writes.answer(to, GroupResponse::List(listed));
-            }
         }
         self.take_actions()
     }
@@ -282,6 +278,12 @@ impl Shard {
             }
         }
         self.take_actions()
+    }
+
+    /// The groups in these states and of these types, in any letter case; empty filters take everything. Who may see which
+    /// is the caller's to judge.
+    pub fn list(&self, states: &[String], types: &[String]) -> Vec<ListedGroup> {
+        super::describe::list(&self.groups, states, types)
     }
 
     /// Groups with members, positions or neither.

@@ -8,7 +8,7 @@ use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::sync_group_request::SyncGroupRequest;
 use crate::protocol::messages::sync_group_response::SyncGroupResponse;
 
-use super::group::State;
+use super::classic::State;
 use super::member::MemberId;
 use super::records;
 use super::request::{GroupId, GroupResponse, ReplyTo};

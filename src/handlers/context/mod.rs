@@ -5,6 +5,7 @@
 
 mod cluster;
 mod configs;
+mod groups;
 mod hosted;
 mod leaders;
 mod producer_watermark;
@@ -15,6 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use cluster::{BrokerView, Features, SupportedFeature};
+#[cfg(test)]
+pub(crate) use groups::NoGroups;
+pub use groups::{GroupListing, GroupTopicLines, Groups};
 pub use leaders::{CurrentLeader, KnownTopic};
 pub use producers::{ProducerIds, TransactionLines};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
@@ -79,6 +83,9 @@ pub struct Broker {
     /// Ids for idempotent producers.
     pub producer_ids: Arc<dyn ProducerIds>,
     pub transaction_lines: TransactionLines,
+    /// The group coordinator.
+    pub groups: Arc<dyn Groups>,
+    pub group_topic_lines: GroupTopicLines,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -123,6 +123,11 @@ impl RequestContext<'_> {
         self.admit_topics_logging::<O>(topics, true).await
     }
 
+    /// The same for a list that leaves out what may not be seen: a denial is nobody's news.
+    pub async fn admit_topics_quietly<O: Operation>(&self, topics: &[TopicRef<'_>]) -> Vec<TopicAdmission<O>> {
+        self.admit_topics_logging::<O>(topics, false).await
+    }
+
     async fn admit_topics_logging<O: Operation>(
         &self,
         topics: &[TopicRef<'_>],

@@ -94,6 +94,8 @@ impl House {
             logins: Arc::new(Logins::new(Verifier::new(1, FailureDelay::Fixed(Duration::ZERO)), [])),
             producer_ids: Arc::new(Ids(AtomicI64::new(4000))),
             transaction_lines: Default::default(),
+            groups: Arc::new(crate::handlers::context::NoGroups),
+            group_topic_lines: Default::default(),
             clock: Arc::clone(bench.replicas.clock()),
         };
         let listener = Listener {

@@ -95,6 +95,8 @@ fn house(max_reauth: Duration) -> House {
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
         producer_ids: Arc::new(NoIds),
         transaction_lines: Default::default(),
+        groups: Arc::new(crate::handlers::context::NoGroups),
+        group_topic_lines: Default::default(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     };
     let listener = Listener {
