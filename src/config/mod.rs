@@ -11,6 +11,7 @@ mod between;
 pub mod broker_config;
 pub mod catalogue;
 pub mod diagnostics;
+pub mod dynamic;
 pub mod jaas;
 pub mod jvm;
 pub mod keys;

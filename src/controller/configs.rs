@@ -80,13 +80,13 @@ impl Controller {
         self.image.features.is_elr_enabled()
     }
 
-    fn effective(&self, topic: &TopicName, name: &str) -> Value {
+    pub(super) fn effective(&self, topic: &TopicName, name: &str) -> Value {
         let overrides = self.image.configs.get(&ConfigResource::topic(topic.as_str()));
         self.behind(|behind| value(name, &|name| overrides?.get(name).cloned(), behind))
     }
 
     /// What stands behind a topic's own values: those of this broker, of all brokers, of its file.
-    fn behind<T>(&self, ask: impl FnOnce(Behind<'_>) -> T) -> T {
+    pub(super) fn behind<T>(&self, ask: impl FnOnce(Behind<'_>) -> T) -> T {
         let configs = &self.image.configs;
         let broker = configs.get(&ConfigResource::broker(self.settings.node_id.0));
         let cluster = configs.get(&ConfigResource::default_broker());

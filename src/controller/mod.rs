@@ -9,13 +9,18 @@
 //! on a wire: time, ids and randomness are arguments.
 
 mod acls;
+mod alter_configs;
 mod brokers;
 mod configs;
 mod directories;
+mod elect_leaders;
 mod elections;
 mod features;
+mod partitions;
 mod placement;
 mod producer_ids;
+mod quorum;
+mod quotas;
 mod random;
 mod request;
 mod scram;
@@ -27,10 +32,15 @@ use std::time::Duration;
 
 pub use crate::model::random::Random;
 pub use acls::{CreateAcls, DeleteAcls};
+pub use alter_configs::{AlterConfigs, AlterResource, ConfigChange, ConfigOperation};
 pub use brokers::{BrokerHeartbeat, HeartbeatAnswer, RegisterBroker};
 pub use directories::{AssignReplicasToDirs, DirectoryAssignment};
+pub use elect_leaders::{ElectLeaders, Elected, ElectionType, ListReassignments, Reassignment};
 pub use features::{ActivateController, ControllerRegistration};
+pub use partitions::{CreatePartitions, GrowTopic};
 pub use producer_ids::{AllocateProducerIds, ProducerIdBlock};
+pub use quorum::{DescribeQuorum, DescribedQuorum, QuorumState};
+pub use quotas::{AlterClientQuotas, AlterQuotaEntity};
 pub use request::{ApiError, ControllerError, ControllerRequest, ControllerResponse};
 pub use scram::{AlterScramCredentials, ScramDeletion, ScramUpsertion};
 pub use topics::{CreateTopic, CreateTopics, CreatedTopic, DeleteTopic, DeleteTopics, TopicCreation};
@@ -89,6 +99,7 @@ pub struct Context<'a> {
     pub now: Mono,
     /// Offset of the first record that this decision writes.
     pub next_offset: i64,
+    pub quorum: QuorumState,
     pub random: &'a mut dyn Random,
 }
 
@@ -138,6 +149,12 @@ impl Controller {
             ControllerRequest::CreateAcls(request) => Ok(self.create_acls(cx, request)),
             ControllerRequest::DeleteAcls(request) => Ok(self.delete_acls(&request)),
             ControllerRequest::AlterScramCredentials(request) => Ok(self.alter_scram_credentials(request)),
+            ControllerRequest::CreatePartitions(request) => Ok(self.create_partitions(cx, &request)),
+            ControllerRequest::AlterConfigs(request) => Ok(self.alter_configs(&request)),
+            ControllerRequest::AlterClientQuotas(request) => Ok(self.alter_client_quotas(&request)),
+            ControllerRequest::ElectLeaders(request) => Ok(self.elect_leaders(&request)),
+            ControllerRequest::ListReassignments(request) => Ok(self.list_reassignments(&request)),
+            ControllerRequest::DescribeQuorum(_) => Ok(self.describe_quorum(cx)),
             ControllerRequest::RegisterBroker(request) => self.register_broker(cx, request),
             ControllerRequest::BrokerHeartbeat(request) => self.broker_heartbeat(cx, &request),
             ControllerRequest::AllocateProducerIds(request) => self.allocate_producer_ids(&request),

@@ -53,6 +53,18 @@ pub(super) fn place(
     Ok((0..partitions).map(|_| racks.next(replicas, random)).collect())
 }
 
+/// Replicas of partitions that come after `first` others of their topic (`StripedReplicaPlacer` starts there).
+pub(super) fn place_from(
+    brokers: &[UsableBroker],
+    first: usize,
+    partitions: usize,
+    replication_factor: i16,
+    random: &mut dyn Random,
+) -> Result<Vec<Vec<BrokerId>>, PlacementError> {
+    let placed = place(brokers, partitions + first % brokers.len().max(1), replication_factor, random)?;
+    Ok(placed.into_iter().skip(first % brokers.len().max(1)).collect())
+}
+
 /// Brokers that are handed out in turn; every round starts one further.
 #[derive(Default)]
 struct Ring {

@@ -1,10 +1,15 @@
 //! What the controller is asked and what it answers.
 
 use super::acls::{CreateAcls, DeleteAcls};
+use super::alter_configs::AlterConfigs;
 use super::brokers::{BrokerHeartbeat, HeartbeatAnswer, RegisterBroker};
 use super::directories::{AssignReplicasToDirs, DirectoryAssignment};
+use super::elect_leaders::{ElectLeaders, Elected, ListReassignments, Reassignment};
 use super::features::{ActivateController, ControllerRegistration};
+use super::partitions::CreatePartitions;
 use super::producer_ids::{AllocateProducerIds, ProducerIdBlock};
+use super::quorum::{DescribeQuorum, DescribedQuorum};
+use super::quotas::AlterClientQuotas;
 use super::scram::AlterScramCredentials;
 use super::topics::{CreateTopics, CreatedTopic, DeleteTopics};
 use crate::model::acl::AclBinding;
@@ -20,6 +25,12 @@ pub enum ControllerRequest {
     CreateAcls(CreateAcls),
     DeleteAcls(DeleteAcls),
     AlterScramCredentials(AlterScramCredentials),
+    CreatePartitions(CreatePartitions),
+    AlterConfigs(AlterConfigs),
+    AlterClientQuotas(AlterClientQuotas),
+    ElectLeaders(ElectLeaders),
+    ListReassignments(ListReassignments),
+    DescribeQuorum(DescribeQuorum),
     Activate(ActivateController),
     RegisterController(ControllerRegistration),
     RegisterBroker(RegisterBroker),
@@ -41,6 +52,16 @@ pub enum ControllerResponse {
     DeleteAcls(Vec<Result<Vec<AclBinding>, ApiError>>),
     /// One for each different user, in the order of the request.
     AlterScramCredentials(Vec<(String, Result<(), ApiError>)>),
+    /// One for each topic of the request.
+    CreatePartitions(Vec<Result<(), ApiError>>),
+    /// One for each resource of the request.
+    AlterConfigs(Vec<Result<(), ApiError>>),
+    /// One for each entity of the request.
+    AlterClientQuotas(Vec<Result<(), ApiError>>),
+    ElectLeaders(Vec<Elected>),
+    /// By topic; only those that go on.
+    ListReassignments(Vec<(String, Vec<Reassignment>)>),
+    DescribeQuorum(DescribedQuorum),
     Activate,
     RegisterController,
     /// The broker's new epoch.

@@ -81,7 +81,8 @@ impl Bench {
     }
 
     fn decide(&mut self, request: ControllerRequest) -> Result<Outcome, ControllerError> {
-        let mut cx = Context { now: self.now, next_offset: self.next, random: &mut self.random };
+        let mut cx =
+            Context { now: self.now, next_offset: self.next, quorum: QuorumState::default(), random: &mut self.random };
         self.controller.decide(&mut cx, request)
     }
 

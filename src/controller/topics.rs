@@ -240,7 +240,7 @@ impl Controller {
         Ok(partitions.into_values().collect())
     }
 
-    fn check_assignment(&self, replicas: &[BrokerId], expected: Option<usize>) -> Result<(), ApiError> {
+    pub(super) fn check_assignment(&self, replicas: &[BrokerId], expected: Option<usize>) -> Result<(), ApiError> {
         let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
         if replicas.is_empty() {
             return refuse("The manual partition assignment includes an empty replica list.".to_owned());
@@ -305,7 +305,7 @@ impl Controller {
             .collect()
     }
 
-    fn usable_brokers(&self) -> Vec<UsableBroker> {
+    pub(super) fn usable_brokers(&self) -> Vec<UsableBroker> {
         let usable = self.image.cluster.brokers().filter(|broker| {
             let cordoned = broker.cordoned_directories.as_deref().unwrap_or_default();
             broker.directories.is_empty() || broker.directories.iter().any(|id| !cordoned.contains(id))
@@ -313,11 +313,11 @@ impl Controller {
         usable.map(|b| UsableBroker { id: b.id, rack: b.rack.clone(), fenced: b.fenced }).collect()
     }
 
-    fn active_of(&self, replicas: &[BrokerId]) -> Vec<BrokerId> {
+    pub(super) fn active_of(&self, replicas: &[BrokerId]) -> Vec<BrokerId> {
         replicas.iter().copied().filter(|id| self.image.cluster.is_active(*id)).collect()
     }
 
-    fn partition(&self, index: i32, replicas: &[BrokerId], isr: &[BrokerId]) -> PartitionRecord {
+    pub(super) fn partition(&self, index: i32, replicas: &[BrokerId], isr: &[BrokerId]) -> PartitionRecord {
         let with_directories = self.image.features.metadata_version_or_minimum().is_directory_assignment_supported();
         let directory = |id: &BrokerId| self.new_replica_directory(*id);
         PartitionRecord {

@@ -14,32 +14,45 @@ use futures_util::future::LocalBoxFuture;
 use crate::protocol::api::ApiKey;
 use crate::protocol::wire::DecodeError;
 
+mod alter_client_quotas;
+mod alter_configs;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod asker;
+mod config_changes;
 pub mod connection;
 pub mod context;
 mod create_acls;
+mod create_partitions;
 mod create_topics;
 #[cfg(test)]
 mod data_tests;
 mod delete_acls;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -112,18 +125,30 @@ const TABLE: &[Spec] = &[
     api_versions::SPEC,
     create_topics::SPEC,
     delete_topics::SPEC,
+    delete_records::SPEC,
     init_producer_id::SPEC,
     offset_for_leader_epoch::SPEC,
     describe_acls::SPEC,
     create_acls::SPEC,
     delete_acls::SPEC,
     describe_configs::SPEC,
+    alter_configs::SPEC,
+    describe_log_dirs::SPEC,
     sasl_authenticate::SPEC,
+    create_partitions::SPEC,
     delete_groups::SPEC,
+    elect_leaders::SPEC,
+    incremental_alter_configs::SPEC,
+    list_partition_reassignments::SPEC,
     offset_delete::SPEC,
+    describe_client_quotas::SPEC,
+    alter_client_quotas::SPEC,
     describe_user_scram_credentials::SPEC,
     alter_user_scram_credentials::SPEC,
+    describe_quorum::SPEC,
     describe_cluster::SPEC,
+    describe_producers::SPEC,
+    list_config_resources::SPEC,
     describe_topic_partitions::SPEC,
 ];
 

@@ -46,6 +46,26 @@ impl Open {
     pub const TRUNCATE: Self = Self::Truncate { mode: 0o644 };
 }
 
+/// Bytes of the file system that a directory lies on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    pub total: u64,
+    /// What is left for those who are not root.
+    pub usable: u64,
+}
+
+impl Space {
+    /// Asks the system, whatever disk is in use.
+    ///
+    /// # Errors
+    /// Whatever the system answers.
+    pub fn of(dir: &Path) -> io::Result<Self> {
+        let found = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Self { total: bytes(found.f_blocks), usable: bytes(found.f_bavail) })
+    }
+}
+
 /// What [`Disk::metadata`] tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {

@@ -11,17 +11,19 @@ use parking_lot::Mutex;
 use rpds::HashTrieMapSync;
 
 use crate::log::log_dir::LogDir;
+use crate::log::producer_state::ProducerEntry;
 use crate::log::unified_log::UnifiedLog;
 use crate::model::broker::BrokerId;
 use crate::model::time::Clock;
 use crate::model::topic::{TopicId, TopicIdPartition, TopicPartition};
 use crate::security::authorizer::permit::{Permit, op};
 
+use super::access::AccessError;
 use super::completion::{Completion, completion};
 use super::doorbell::Wakes;
 use super::fetch_session::cache::FetchSessionCache;
 use super::lane::Lane;
-use super::lane::command::Command;
+use super::lane::command::{Command, RecordsError};
 use super::partition::assignment::Assignment;
 use super::partition::settings::PartitionSettings;
 use super::partition::{Partition, PartitionState};
@@ -49,6 +51,13 @@ pub struct DirectoryLanes {
     pub log_dir: Arc<LogDir>,
     /// At least one.
     pub lanes: Vec<Arc<Lane>>,
+}
+
+/// A log directory and the sizes of what lies in it, in bytes.
+#[derive(Debug)]
+pub struct DescribedLogDir {
+    pub log_dir: Arc<LogDir>,
+    pub partitions: Vec<(TopicPartition, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +134,55 @@ impl ReplicaManager {
     /// Opens a topic's partitions for writing.
     pub fn writer(&self, permit: Permit<op::Write>) -> TopicWriter {
         TopicWriter::new(permit)
+    }
+
+    /// Takes records away from the beginning of a partition of the permit's topic, up to `offset` (-1: the high watermark).
+    /// The answer is where the log starts.
+    pub fn delete_records(
+        &self,
+        permit: &Permit<op::Delete>,
+        partition: i32,
+        offset: i64,
+    ) -> Completion<Result<i64, RecordsError>> {
+        let (done, answer) = completion();
+        let id = TopicIdPartition { topic_id: TopicId(permit.topic_id().unwrap_or_default()), partition };
+        match self.find(id).as_ref().map(|partition| partition.lane().cloned()) {
+            Some(Some(lane)) => lane.command(Command::DeleteRecords { partition: id, offset, done }),
+            Some(None) => done.complete(Err(AccessError::StorageFailed.into()), &mut Wakes::default()),
+            None => done.complete(Err(AccessError::UnknownPartition.into()), &mut Wakes::default()),
+        }
+        answer
+    }
+
+    /// What the leader of a partition of the permit's topic remembers of producers.
+    pub fn describe_producers(
+        &self,
+        permit: &Permit<op::Read>,
+        partition: i32,
+    ) -> Completion<Result<Vec<ProducerEntry>, AccessError>> {
+        let (done, answer) = completion();
+        let id = TopicIdPartition { topic_id: TopicId(permit.topic_id().unwrap_or_default()), partition };
+        match self.find(id).as_ref().map(|partition| partition.lane().cloned()) {
+            Some(Some(lane)) => lane.command(Command::DescribeProducers { partition: id, done }),
+            Some(None) => done.complete(Err(AccessError::StorageFailed), &mut Wakes::default()),
+            None => done.complete(Err(AccessError::UnknownPartition), &mut Wakes::default()),
+        }
+        answer
+    }
+
+    /// What lies in which log directory. The permit is for the cluster.
+    pub fn describe_log_dirs(&self, permit: Permit<op::Describe>) -> Vec<DescribedLogDir> {
+        drop(permit);
+        let partitions = self.partitions();
+        let of = |directory: &DirectoryLanes| {
+            let inside = partitions.iter().filter_map(|partition| {
+                let view = partition.view()?;
+                let is_here = view.log_dir().path() == directory.log_dir.path();
+                is_here.then(|| (partition.name().clone(), view.size_in_bytes()))
+            });
+            DescribedLogDir { log_dir: Arc::clone(&directory.log_dir), partitions: inside.collect() }
+        };
+        self.lanes.iter().map(of).collect()
     }
 
     /// From here on this node has `log`. Its role follows with [`Self::assign`]. A log in a directory that has no lanes is

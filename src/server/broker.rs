@@ -403,10 +403,17 @@ impl ControllerClient for InForce {
         &self,
         request: ControllerRequest,
     ) -> futures_util::future::BoxFuture<'static, Result<ControllerResponse, ControllerError>> {
-        let makes_partitions =
-            matches!(request, ControllerRequest::CreateTopics(_) | ControllerRequest::DeleteTopics(_));
+        // What else is changed is in force before the answer comes.
+        let changes_partitions = matches!(
+            request,
+            ControllerRequest::CreateTopics(_)
+                | ControllerRequest::DeleteTopics(_)
+                | ControllerRequest::CreatePartitions(_)
+                | ControllerRequest::AlterConfigs(_)
+                | ControllerRequest::ElectLeaders(_)
+        );
         let answer = self.controller.submit(request);
-        if !makes_partitions {
+        if !changes_partitions {
             return answer;
         }
         let (mut applied, committed) = (self.applied.clone(), Arc::clone(self.controller.committed()));

@@ -25,7 +25,7 @@ use super::metadata_log::{
 };
 use crate::controller::{
     self, ActivateController, ApiError, Context, Controller, ControllerError, ControllerRegistration,
-    ControllerRequest, ControllerResponse, Outcome, Random,
+    ControllerRequest, ControllerResponse, Outcome, QuorumState, Random,
 };
 use crate::log::storage::Disk;
 use crate::metadata::delta::Touched;
@@ -357,7 +357,12 @@ impl Driver {
         if !self.log.is_active() {
             return Err(ControllerError::NotActive);
         }
-        let mut cx = Context { now, next_offset: self.log.next_offset(), random: &mut *self.random };
+        let quorum = QuorumState {
+            leader_epoch: self.log.epoch(),
+            high_watermark: self.log.high_watermark(),
+            directory_id: self.log.settings().directory_id,
+        };
+        let mut cx = Context { now, next_offset: self.log.next_offset(), quorum, random: &mut *self.random };
         self.controller.decide(&mut cx, request)
     }
 

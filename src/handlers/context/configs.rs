@@ -54,4 +54,21 @@ impl RequestContext<'_> {
         let behind = Behind { values, broker: &broker, cluster: &cluster };
         broker_names(values).into_iter().map(|name| describe_broker(name, behind, true)).collect()
     }
+
+    /// The names of all topics, for those who may describe the cluster's configs.
+    pub fn topic_names_for_configs(&self) -> Vec<String> {
+        let image = self.broker.image.load();
+        let mut names: Vec<String> = image.topics.iter().map(|topic| topic.name.as_str().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The names of this type that have configs of their own, for those who may describe the cluster's configs.
+    pub fn configured_names(&self, resource_type: i8) -> Vec<String> {
+        let image = self.broker.image.load();
+        let of_type = image.configs.iter().filter(|(resource, _)| resource.resource_type.0 == resource_type);
+        let mut names: Vec<String> = of_type.map(|(resource, _)| resource.name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
 }

@@ -10,6 +10,7 @@ mod hosted;
 mod leaders;
 mod producer_watermark;
 mod producers;
+mod quotas;
 mod topics;
 
 use std::rc::Rc;
@@ -21,6 +22,7 @@ pub(crate) use groups::NoGroups;
 pub use groups::{GroupListing, GroupTopicLines, Groups};
 pub use leaders::{CurrentLeader, KnownTopic};
 pub use producers::{ProducerIds, TransactionLines};
+pub use quotas::{QuotaEntry, QuotaFilter};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
 use arc_swap::ArcSwap;

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::log::unified_log::UnifiedLog;
+use crate::log::producer_state::ProducerEntry;
+use crate::log::unified_log::{DeleteRecordsError, UnifiedLog};
 use crate::log::validator::{Origin, Rules, ValidatedBatch};
 use crate::model::broker::BrokerId;
+use crate::model::error_code::ErrorCode;
 use crate::model::topic::TopicIdPartition;
+use crate::replica::access::AccessError;
 use crate::replica::completion::Completer;
 use crate::replica::delayed_produce::ProduceSlot;
 use crate::replica::partition::Partition;
@@ -68,6 +71,27 @@ impl Incoming {
     }
 }
 
+/// Why records are not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Log(#[from] DeleteRecordsError),
+    #[error("the topic's cleanup.policy deletes nothing")]
+    Policy,
+}
+
+impl RecordsError {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Access(error) => error.code(),
+            Self::Log(error) => error.code(),
+            Self::Policy => ErrorCode::PolicyViolation,
+        }
+    }
+}
+
 /// One thing to do. Everything that changes a log comes this way, in one order.
 #[derive(Debug)]
 pub enum Command {
@@ -97,6 +121,17 @@ pub enum Command {
     Release {
         partition: TopicIdPartition,
         released: Completer<Option<Box<UnifiedLog>>>,
+    },
+    /// The log starts at `offset` from now on; -1 is the high watermark.
+    DeleteRecords {
+        partition: TopicIdPartition,
+        offset: i64,
+        done: Completer<Result<i64, RecordsError>>,
+    },
+    /// What is remembered of producers.
+    DescribeProducers {
+        partition: TopicIdPartition,
+        done: Completer<Result<Vec<ProducerEntry>, AccessError>>,
     },
     /// Retention, expiry of producers, files whose time has come.
     Maintain,

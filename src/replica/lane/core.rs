@@ -164,6 +164,18 @@ impl LaneCore {
                 });
                 released.complete(log, wakes);
             }
+            Command::DeleteRecords { partition, offset, done } => {
+                let deleted = match self.partitions.get_mut(&partition) {
+                    Some(hosted) => hosted.delete_records(offset, wakes),
+                    None => Err(AccessError::UnknownPartition.into()),
+                };
+                done.complete(deleted, wakes);
+            }
+            Command::DescribeProducers { partition, done } => {
+                let hosted = self.partitions.get(&partition).ok_or(AccessError::UnknownPartition);
+                let producers = hosted.and_then(Hosted::producers);
+                done.complete(producers, wakes);
+            }
             Command::Maintain => self.maintain(clock, wakes),
             Command::FlushOverdue => {
                 let now = clock.mono();

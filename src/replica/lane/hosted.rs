@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::log::log_dir::StorageError;
-use crate::log::producer_state::AppendOrigin;
+use crate::log::producer_state::{AppendOrigin, ProducerEntry};
 use crate::log::unified_log::{AppendError, AppendInfo, LeaderAppend, UnifiedLog};
 use crate::log::validator::{Origin, ValidatedBatch};
 use crate::model::broker::BrokerId;
@@ -21,7 +21,7 @@ use crate::replica::produce_error::ProduceError;
 use crate::replica::watchers::Advance;
 
 use super::LaneSettings;
-use super::command::Acks;
+use super::command::{Acks, RecordsError};
 
 /// A partition whose log this lane owns.
 pub(super) struct Hosted {
@@ -304,6 +304,27 @@ impl Hosted {
         let followers = assignment.replicas.iter().copied().filter(|replica| *replica != local).collect();
         let commits_in_group = self.commits_in_group;
         self.partition.publish(Status { state, leader_epoch, epoch_start, followers, commits_in_group });
+    }
+
+    /// The leader's log starts later. Who reads is told.
+    pub(super) fn delete_records(&mut self, offset: i64, wakes: &mut Wakes) -> Result<i64, RecordsError> {
+        if !matches!(self.role, Role::Leader(_)) {
+            return Err(AccessError::NotLeader.into());
+        }
+        if !self.settings.log.cleanup_policy.delete {
+            return Err(RecordsError::Policy);
+        }
+        let low_watermark = self.log.delete_records(offset)?;
+        self.tell(wakes);
+        Ok(low_watermark)
+    }
+
+    /// What the leader remembers of producers.
+    pub(super) fn producers(&self) -> Result<Vec<ProducerEntry>, AccessError> {
+        match self.role {
+            Role::Leader(_) => Ok(self.log.producers().entries().copied().collect()),
+            Role::Unassigned | Role::Follower(_) => Err(AccessError::NotLeader),
+        }
     }
 
     pub(super) fn configure(&mut self, settings: PartitionSettings) {

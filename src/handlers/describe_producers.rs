@@ -1,0 +1,81 @@
+//! DescribeProducers v0 (KIP-664).
+//!
+//! Needs Read on each topic: TOPIC_AUTHORIZATION_FAILED comes before whether it exists.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::context::{TopicAdmission, TopicRef};
+use super::{LaterReply, Order, Reply, RequestContext, Spec};
+use crate::log::producer_state::ProducerEntry;
+use crate::model::error_code::ErrorCode;
+use crate::protocol::api::ApiKey;
+use crate::protocol::messages::describe_producers_request::DescribeProducersRequest;
+use crate::protocol::messages::describe_producers_response::{
+    DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
+};
+use crate::protocol::wire::{DecodeError, Message as _, Reader};
+use crate::security::authorizer::permit::op;
+
+pub(super) const SPEC: Spec =
+    Spec::new(ApiKey::DescribeProducers, Order::Barrier, |context, body| Box::pin(handle(context, body)));
+
+async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
+    let request = DescribeProducersRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    let named: Vec<TopicRef<'_>> = request.topics.iter().map(|topic| TopicRef::Name(&topic.name)).collect();
+    let admissions = context.admit_topics::<op::Read>(&named).await;
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for ((topic, admission), named) in request.topics.iter().zip(admissions).zip(&named) {
+        let error = admission.error(*named);
+        let partitions = topic.partition_indexes.iter().map(|index| {
+            let index = *index;
+            let asked = match &admission {
+                TopicAdmission::Granted(permit, view) if view.has_partition(index) => {
+                    Ok(context.broker.replicas.describe_producers(permit, index))
+                }
+                TopicAdmission::Granted(..) => Err(ErrorCode::UnknownTopicOrPartition),
+                TopicAdmission::Denied | TopicAdmission::Unknown => Err(error.unwrap_or(ErrorCode::UnknownServerError)),
+            };
+            async move {
+                match asked {
+                    Ok(answer) => match answer.await {
+                        Ok(Ok(producers)) => described(index, producers),
+                        Ok(Err(error)) => failed(index, error.code()),
+                        Err(_) => failed(index, ErrorCode::KafkaStorageError),
+                    },
+                    Err(code) => failed(index, code),
+                }
+            }
+        });
+        topics.push((topic.name.to_string(), partitions.collect::<Vec<_>>()));
+    }
+    let responder = context.responder();
+    Ok(Reply::Later(Box::pin(async move {
+        let mut results = Vec::with_capacity(topics.len());
+        for (name, partitions) in topics {
+            results.push(TopicResponse { name: name.into(), partitions: join_all(partitions).await });
+        }
+        LaterReply::Respond(responder.respond(&DescribeProducersResponse { topics: results, ..Default::default() }))
+    })))
+}
+
+fn described(index: i32, producers: Vec<ProducerEntry>) -> PartitionResponse {
+    let active = producers.into_iter().map(|producer| ProducerState {
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch.into(),
+        last_sequence: producer.last_sequence(),
+        last_timestamp: producer.last_timestamp,
+        coordinator_epoch: producer.coordinator_epoch,
+        current_txn_start_offset: producer.current_txn_first_offset.unwrap_or(-1),
+    });
+    PartitionResponse { partition_index: index, active_producers: active.collect(), ..Default::default() }
+}
+
+fn failed(index: i32, code: ErrorCode) -> PartitionResponse {
+    PartitionResponse {
+        partition_index: index,
+        error_code: code.code(),
+        error_message: Some(code.message().into()),
+        ..Default::default()
+    }
+}
