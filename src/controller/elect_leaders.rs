@@ -73,9 +73,7 @@ impl Controller {
                             results.push((index, result));
                         }
                     }
-                    if !results.is_empty() {
-                        elected.push((name.to_owned(), results));
-                    }
+                    elected.push((name.to_owned(), results));
                 }
                 elected
             }

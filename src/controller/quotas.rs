@@ -113,11 +113,11 @@ fn keys_for(entity: &[(Arc<str>, Option<Arc<str>>)]) -> Result<&'static [(&'stat
         ]);
     };
     if entity.len() > 1 {
-        let text = "Invalid quota entity combination, IP entity should not be combined with User or ClientId";
+        let text = "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId";
         return refuse(text.to_owned());
     }
     match ip {
-        Some(ip) if ip.parse::<IpAddr>().is_err() => refuse(format!("\"{ip}\" is not a valid IP or resolvable host.")),
+        Some(ip) if ip.parse::<IpAddr>().is_err() => refuse(format!("{ip} is not a valid IP or resolvable host.")),
         _ => Ok(&[("connection_creation_rate", Kind::Int)]),
     }
 }

@@ -30,9 +30,7 @@ const SPECIFIED: i8 = 2;
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = DescribeClientQuotasRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let response = match describe(context, &request).await {
-        Ok(entries) => {
-            DescribeClientQuotasResponse { error_message: None, entries: Some(entries), ..Default::default() }
-        }
+        Ok(entries) => DescribeClientQuotasResponse { entries: Some(entries), ..Default::default() },
         Err(error) => DescribeClientQuotasResponse {
             error_code: error.code().code(),
             error_message: error.message().map(Into::into),
@@ -48,7 +46,7 @@ async fn describe(
     request: &DescribeClientQuotasRequest,
 ) -> Result<Vec<EntryData>, ApiError> {
     if !context.is_allowed(Action::cluster(AclOperation::DescribeConfigs)).await {
-        return Err(ApiError::of(ErrorCode::ClusterAuthorizationFailed));
+        return Err(ApiError::bare(ErrorCode::ClusterAuthorizationFailed));
     }
     let filters = filters(request)?;
     let entries = context.client_quotas(&filters, request.strict).into_iter().map(|(entity, values)| EntryData {
@@ -100,7 +98,7 @@ fn filters(request: &DescribeClientQuotasRequest) -> Result<BTreeMap<String, Quo
         filters.insert(entity_type.to_owned(), filter);
     }
     if filters.contains_key("ip") && filters.len() > 1 {
-        let text = "Invalid entity filter component combination: IP filter component should not be used with user or \
+        let text = "Invalid entity filter component combination. IP filter component should not be used with user or \
                     clientId filter component.";
         return invalid(text.to_owned());
     }

@@ -30,7 +30,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     for (name, permit) in request.groups.iter().zip(permits) {
         match permit {
             None => groups.push(failed(name, ErrorCode::GroupAuthorizationFailed)),
-            Some(_) if name.is_empty() => groups.push(failed(name, ErrorCode::InvalidGroupId)),
+
             Some(permit) => {
                 let described = context.broker.groups.submit(GroupRequest::Describe { permit, version });
                 let name = name.clone();

@@ -33,17 +33,19 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
                 TopicAdmission::Granted(permit, view) if view.has_partition(index) => {
                     Ok(context.broker.replicas.describe_producers(permit, index))
                 }
-                TopicAdmission::Granted(..) => Err(ErrorCode::UnknownTopicOrPartition),
-                TopicAdmission::Denied | TopicAdmission::Unknown => Err(error.unwrap_or(ErrorCode::UnknownServerError)),
+                TopicAdmission::Granted(..) => Err(failed(index, ErrorCode::UnknownTopicOrPartition, false)),
+                TopicAdmission::Denied | TopicAdmission::Unknown => {
+                    Err(failed(index, error.unwrap_or(ErrorCode::UnknownServerError), true))
+                }
             };
             async move {
                 match asked {
                     Ok(answer) => match answer.await {
                         Ok(Ok(producers)) => described(index, producers),
-                        Ok(Err(error)) => failed(index, error.code()),
-                        Err(_) => failed(index, ErrorCode::KafkaStorageError),
+                        Ok(Err(error)) => failed(index, error.code(), true),
+                        Err(_) => failed(index, ErrorCode::KafkaStorageError, true),
                     },
-                    Err(code) => failed(index, code),
+                    Err(failed) => failed,
                 }
             }
         });
@@ -71,11 +73,12 @@ fn described(index: i32, producers: Vec<ProducerEntry>) -> PartitionResponse {
     PartitionResponse { partition_index: index, active_producers: active.collect(), ..Default::default() }
 }
 
-fn failed(index: i32, code: ErrorCode) -> PartitionResponse {
+/// Kafka has no text for a partition that is missing from a topic that is there.
+fn failed(index: i32, code: ErrorCode, has_text: bool) -> PartitionResponse {
     PartitionResponse {
         partition_index: index,
         error_code: code.code(),
-        error_message: Some(code.message().into()),
+        error_message: has_text.then(|| code.message().into()),
         ..Default::default()
     }
 }

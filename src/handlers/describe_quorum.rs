@@ -47,10 +47,12 @@ fn answer(
     request: &DescribeQuorumRequest,
     quorum: &DescribedQuorum,
 ) -> DescribeQuorumResponse {
+    let mut is_known = false;
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             if &*topic.topic_name == TopicName::CLUSTER_METADATA && index == 0 {
+                is_known = true;
                 metadata_log(context, quorum)
             } else {
                 let code = ErrorCode::UnknownTopicOrPartition;
@@ -60,10 +62,11 @@ fn answer(
         });
         TopicData { topic_name: topic.topic_name.clone(), partitions: partitions.collect() }
     });
+    let topics = topics.collect();
     DescribeQuorumResponse {
-        topics: topics.collect(),
+        topics,
         error_message: Some("".into()),
-        nodes: vec![node(quorum)],
+        nodes: if is_known { vec![node(quorum)] } else { Vec::new() },
         ..Default::default()
     }
 }

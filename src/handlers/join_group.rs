@@ -47,9 +47,14 @@ async fn complete(
     joined: Result<GroupResponse, ErrorCode>,
 ) -> LaterReply {
     let response = match joined {
-        Ok(GroupResponse::Join(response)) => response,
-        Ok(_) => failed(ErrorCode::UnknownServerError),
-        Err(code) => failed(code),
+        Ok(GroupResponse::Join(mut response)) => {
+            if response.error_code != ErrorCode::None.code() {
+                response.protocol_name = no_protocol(responder.version());
+            }
+            response
+        }
+        Ok(_) => refused(ErrorCode::UnknownServerError, responder.version()),
+        Err(code) => refused(code, responder.version()),
     };
     let context = asker.context();
     let is_judged_anew = judged_by.is_some_and(|generation| generation != context.broker.authorizer.generation());
@@ -67,11 +72,10 @@ fn evict(context: &RequestContext<'_>, group: &str, response: &JoinGroupResponse
     drop(context.broker.groups.submit(GroupRequest::Evict { permit, member_id }));
 }
 
-fn failed(code: ErrorCode) -> JoinGroupResponse {
-    JoinGroupResponse { error_code: code.code(), ..Default::default() }
+fn refused(code: ErrorCode, version: i16) -> JoinGroupResponse {
+    JoinGroupResponse { error_code: code.code(), protocol_name: no_protocol(version), ..Default::default() }
 }
 
-fn refused(code: ErrorCode, version: i16) -> JoinGroupResponse {
-    let protocol_name = (version < NO_PROTOCOL_FROM).then(Default::default);
-    JoinGroupResponse { protocol_name, ..failed(code) }
+fn no_protocol(version: i16) -> Option<bytestring::ByteString> {
+    (version < NO_PROTOCOL_FROM).then(Default::default)
 }

@@ -32,10 +32,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         return Ok(Reply::Now(responder.respond(&failed(ErrorCode::InvalidGroupId))));
     }
     let (refusals, topics) = sort_out(context, request.topics).await;
-    if topics.is_empty() {
-        let response = OffsetDeleteResponse { topics: refusals, ..Default::default() };
-        return Ok(Reply::Now(responder.respond(&response)));
-    }
+
     let deleted = context.broker.groups.submit(GroupRequest::DeleteOffsets { permit, topics });
     Ok(Reply::Later(Box::pin(async move {
         let response = match deleted.await {

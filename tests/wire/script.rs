@@ -35,7 +35,8 @@ pub struct Script {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Step {
     /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener);
-    /// `stranger…` is a connection to the SASL listener that nobody has logged in on.
+    /// `stranger…` is a connection to the SASL listener that nobody has logged in on. `alice#2` is another connection of
+    /// hers.
     #[serde(rename = "as")]
     pub user: String,
     pub api: String,
@@ -56,6 +57,12 @@ pub struct Step {
     /// Apache Kafka answers the step before this one ahead of its effect: recording waits for it, we need not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kafka_needs_a_moment: bool,
+    /// The request is sent, and its answer is not waited for: a later step takes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered_later: bool,
+    /// Nothing is sent: the answer to what was sent before, of the same API and version, is taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaited: bool,
     /// Asked again until the answer is as recorded: effects that take a moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eventually: bool,
@@ -257,6 +264,7 @@ impl Names {
                         }
                         ("SessionId", Value::Number(n)) if n.as_i64() != Some(0) => self.name("session", &value),
                         ("ProducerId", Value::Number(n)) if n.as_i64() != Some(-1) => self.name("producer", &value),
+                        ("MemberId" | "Leader", Value::String(text)) if !text.is_empty() => self.name("member", &value),
                         ("ClusterId", Value::String(_)) => json!("<cluster>"),
                         ("Port", Value::Number(_)) => json!("<port>"),
                         ("FinalizedFeaturesEpoch", Value::Number(_)) => json!("<offset>"),
@@ -311,7 +319,16 @@ impl<'a> Play<'a> {
             Some(connection) => connection,
             None => self.connect(&step.user),
         };
-        let answer = self.ask(&mut connection, &step.api, step.version, &body);
+        if step.answered_later {
+            self.send(&mut connection, &step.api, step.version, &body);
+            self.connections.insert(step.user.clone(), connection);
+            return json!("later");
+        }
+        let answer = if step.awaited {
+            self.receive(&mut connection, &step.api, step.version)
+        } else {
+            self.ask(&mut connection, &step.api, step.version, &body)
+        };
         match answer {
             Some(response) => {
                 // acks=0 is answered by the next request's answer.
@@ -332,6 +349,7 @@ impl<'a> Play<'a> {
         }
         let shaken = self.ask(&mut connection, "SaslHandshake", 1, &json!({"Mechanism": "PLAIN"})).unwrap();
         assert_eq!(shaken["ErrorCode"], 0, "{shaken}");
+        let user = user.split('#').next().unwrap();
         let token = dynamic::to_hex(format!("\0{user}\0{user}-secret-of-tests").as_bytes());
         let logged_in = self.ask(&mut connection, "SaslAuthenticate", 2, &json!({"AuthBytes": token})).unwrap();
         assert_eq!(logged_in["ErrorCode"], 0, "{logged_in}");
@@ -339,12 +357,15 @@ impl<'a> Play<'a> {
     }
 
     fn ask(&self, connection: &mut Connection, api: &str, version: i16, body: &Value) -> Option<Value> {
+        self.send(connection, api, version, body)?;
+        self.receive(connection, api, version)
+    }
+
+    /// `None` if the peer has closed.
+    fn send(&self, connection: &mut Connection, api: &str, version: i16, body: &Value) -> Option<()> {
         let request = self.message(api, Kind::Request);
-        let response = self.message(api, Kind::Response);
         // A version that nobody knows is sent in the newest known form; ApiVersions answers it in its oldest.
         let known = version.min(request.versions.max);
-        let answered = if version > known { 0 } else { version };
-        let is_flexible = |m: &Message| m.flexible.is_some_and(|f| f.min <= known && known <= f.max);
         connection.correlation += 1;
         let mut frame = Vec::new();
         frame.extend(request.id.unwrap().to_be_bytes());
@@ -352,15 +373,27 @@ impl<'a> Play<'a> {
         frame.extend(connection.correlation.to_be_bytes());
         frame.extend(6_i16.to_be_bytes());
         frame.extend(b"script");
-        if is_flexible(request) {
+        if is_flexible(request, known) {
             frame.push(0);
         }
         frame.extend(dynamic::encode(request, known, body));
-        let answer = connection.exchange(&frame)?;
+        connection.send(&frame)
+    }
+
+    /// `None` if the peer closes instead.
+    fn receive(&self, connection: &mut Connection, api: &str, version: i16) -> Option<Value> {
+        let response = self.message(api, Kind::Response);
+        let known = version.min(self.message(api, Kind::Request).versions.max);
+        let answered = if version > known { 0 } else { version };
+        let answer = connection.receive()?;
         assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
-        let header = if is_flexible(response) && api != "ApiVersions" { 5 } else { 4 };
+        let header = if is_flexible(response, known) && api != "ApiVersions" { 5 } else { 4 };
         Some(dynamic::decode(response, answered, &answer[header..]))
     }
+}
+
+fn is_flexible(message: &Message, version: i16) -> bool {
+    message.flexible.is_some_and(|flexible| flexible.min <= version && version <= flexible.max)
 }
 
 /// `{"$batch": {…}}` in a request: a batch of records as its bytes. `Records` are pairs of key and value; a `Timestamp`
@@ -415,11 +448,14 @@ impl Connection {
         Self { stream, correlation: 0 }
     }
 
-    /// Sends a frame and reads one; `None` if the peer closes instead.
-    fn exchange(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+    fn send(&mut self, frame: &[u8]) -> Option<()> {
         let mut bytes = i32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend(frame);
-        self.stream.write_all(&bytes).ok()?;
+        self.stream.write_all(&bytes).ok()
+    }
+
+    /// The next frame; `None` if the peer closes instead.
+    fn receive(&mut self) -> Option<Vec<u8>> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).ok()?;
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
