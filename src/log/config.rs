@@ -28,6 +28,14 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `cleanup.policy`
     pub cleanup_policy: CleanupPolicy,
+    /// `delete.retention.ms`: how long a compaction keeps tombstones.
+    pub delete_retention_ms: i64,
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub min_cleanable_dirty_ppm: u32,
+    /// `min.compaction.lag.ms`
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`; `None`: without limit.
+    pub max_compaction_lag_ms: Option<i64>,
     /// `index.interval.bytes`
     pub index_interval_bytes: u32,
     /// `segment.index.bytes`
@@ -58,6 +66,15 @@ pub struct LogConfig {
 
 impl LogConfig {
     const HOUR_MS: i64 = 60 * 60 * 1000;
+
+    /// The longest a segment stays the active one: only closed segments are compacted, so `max.compaction.lag.ms` may
+    /// shorten it (`LogConfig.maxSegmentMs`).
+    pub fn active_ms_max(&self) -> i64 {
+        match self.max_compaction_lag_ms {
+            Some(lag) if self.cleanup_policy.compact => lag.min(self.segment_ms),
+            _ => self.segment_ms,
+        }
+    }
 }
 
 impl Default for LogConfig {
@@ -70,6 +87,10 @@ impl Default for LogConfig {
             retention_ms: Some(7 * 24 * Self::HOUR_MS),
             retention_bytes: None,
             cleanup_policy: CleanupPolicy { delete: true, compact: false },
+            delete_retention_ms: 24 * Self::HOUR_MS,
+            min_cleanable_dirty_ppm: 500_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: None,
             index_interval_bytes: 4096,
             segment_index_bytes: 10 << 20,
             max_message_bytes: 1024 * 1024 + 12,

@@ -16,6 +16,7 @@
 
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod cleaner;
 pub mod config;
 pub mod file_name;
 pub mod index_file;

@@ -15,6 +15,7 @@ use crate::model::time::Wall;
 use crate::protocol::control::EndTxnMarker;
 use crate::protocol::record_batch::BatchHeader;
 
+use super::cleaner::LastBatch;
 use super::storage::Disk;
 
 mod snapshot;
@@ -330,6 +331,15 @@ impl ProducerState {
     /// All that is remembered, in no order (DescribeProducers).
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &ProducerEntry> {
         self.entries.values()
+    }
+
+    /// The newest batch of each producer, which a compaction must not take away.
+    pub(super) fn last_batches(&self) -> HashMap<i64, LastBatch> {
+        let last = |entry: &ProducerEntry| LastBatch {
+            last_offset: entry.last_batch().map(|batch| batch.last_offset),
+            producer_epoch: entry.producer_epoch,
+        };
+        self.entries.values().map(|entry| (entry.producer_id, last(entry))).collect()
     }
 
     pub fn is_empty(&self) -> bool {

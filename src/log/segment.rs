@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::protocol::record_batch::{BatchHeader, HEADER_LEN};
 
 use super::config::LogConfig;
-use super::file_name::{DELETED, LOG, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX, of_offset, path_of};
+use super::file_name::{CLEANED, DELETED, LOG, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX, of_offset, path_of};
 use super::index_file::Access;
 use super::offset_index::OffsetIndex;
 use super::storage::{Disk, DiskFile, Open};
@@ -67,6 +67,22 @@ impl Segment {
         };
         segment.preallocate_indexes()?;
         Ok(segment)
+    }
+
+    /// The files that a compaction fills, under names that say so ([`CLEANED`]).
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    pub fn create_cleaned(disk: &dyn Disk, dir: &Path, base_offset: i64, config: &LogConfig) -> io::Result<Self> {
+        let path = |suffix: &str| dir.join(of_offset(base_offset, suffix) + CLEANED);
+        let index_bytes = config.segment_index_bytes;
+        Ok(Self {
+            base_offset,
+            log: disk.open(&path(LOG), Open::TRUNCATE)?,
+            offset_index: OffsetIndex::create_at(disk, &path(OFFSET_INDEX), base_offset, index_bytes)?,
+            time_index: TimeIndex::create_at(disk, &path(TIME_INDEX), base_offset, index_bytes)?,
+            transaction_index: TransactionIndex::create_at(disk, path(TRANSACTION_INDEX))?,
+        })
     }
 
     /// A segment as its files are.
@@ -261,17 +277,25 @@ impl HeaderScan<'_> {
 /// # Errors
 /// Whatever the disk answers.
 pub fn put_aside(disk: &dyn Disk, dir: &Path, base_offset: i64) -> io::Result<Vec<PathBuf>> {
-    let mut aside = Vec::with_capacity(FILES.len());
+    rename_files(disk, dir, base_offset, "", DELETED)
+}
+
+/// Gives the files of a segment another last suffix, the log first, and returns their new names.
+///
+/// # Errors
+/// Whatever the disk answers.
+pub fn rename_files(disk: &dyn Disk, dir: &Path, base_offset: i64, from: &str, to: &str) -> io::Result<Vec<PathBuf>> {
+    let mut renamed = Vec::with_capacity(FILES.len());
     for suffix in FILES {
-        let path = path_of(dir, base_offset, suffix);
-        let to = dir.join(of_offset(base_offset, suffix) + DELETED);
-        match disk.rename(&path, &to) {
-            Ok(()) => aside.push(to),
+        let name = of_offset(base_offset, suffix);
+        let path = dir.join(name.clone() + to);
+        match disk.rename(&dir.join(name + from), &path) {
+            Ok(()) => renamed.push(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(aside)
+    Ok(renamed)
 }
 
 /// A run of batches in a segment. Cloning it keeps the segment's file open, even when the segment is deleted.

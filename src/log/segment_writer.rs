@@ -98,7 +98,7 @@ impl SegmentWriter {
             Some(first) if first >= 0 => request.max_timestamp.saturating_sub(first),
             _ => request.now.0.saturating_sub(self.created.0),
         };
-        let too_long = size > 0 && waited > config.segment_ms.saturating_sub(self.jitter_ms);
+        let too_long = size > 0 && waited > config.active_ms_max().saturating_sub(self.jitter_ms);
         let too_large = size + request.bytes > u64::from(config.segment_bytes);
         let too_far = i32::try_from(request.last_offset.saturating_sub(self.segment.base_offset())).is_err();
         let full = self.segment.offset_index.is_full() || self.segment.time_index.is_full();

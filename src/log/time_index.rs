@@ -69,7 +69,15 @@ impl TimeIndex {
     /// # Errors
     /// Whatever the disk answers.
     pub fn create(disk: &dyn Disk, dir: &Path, base_offset: i64, max_bytes: u32) -> io::Result<Self> {
-        let file = disk.open(&path_of(dir, base_offset, TIME_INDEX), Open::TRUNCATE)?;
+        Self::create_at(disk, &path_of(dir, base_offset, TIME_INDEX), base_offset, max_bytes)
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    pub fn create_at(disk: &dyn Disk, path: &Path, base_offset: i64, max_bytes: u32) -> io::Result<Self> {
+        let file = disk.open(path, Open::TRUNCATE)?;
         Ok(Self { base_offset, entries: IndexFile::new(file, 0, max_bytes) })
     }
 

@@ -87,7 +87,14 @@ impl TransactionIndex {
     /// # Errors
     /// Whatever the disk answers.
     pub fn create(disk: &dyn Disk, dir: &Path, base_offset: i64) -> io::Result<Self> {
-        let path = path_of(dir, base_offset, TRANSACTION_INDEX);
+        Self::create_at(disk, path_of(dir, base_offset, TRANSACTION_INDEX))
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    pub fn create_at(disk: &dyn Disk, path: PathBuf) -> io::Result<Self> {
         disk.remove_file_if_there(&path)?;
         Ok(Self { path, file: OnceLock::new(), count: AtomicU32::new(0) })
     }
@@ -146,7 +153,11 @@ impl TransactionIndex {
         self.file.get().map_or(Ok(()), |file| file.sync())
     }
 
-    fn entries(&self, access: Access) -> io::Result<Vec<AbortedTxn>> {
+    /// All entries, in the order of their markers.
+    ///
+    /// # Errors
+    /// As [`Access::read`]; `InvalidData` for a damaged entry.
+    pub fn entries(&self, access: Access) -> io::Result<Vec<AbortedTxn>> {
         let Some(file) = self.file.get() else { return Ok(Vec::new()) };
         let count = self.count.load(Ordering::Acquire);
         (0..count)

@@ -25,6 +25,7 @@ use super::storage::Disk;
 use super::view::{Ends, LogView, OffsetPosition, Published};
 
 mod append;
+mod compact;
 mod flush;
 mod leftovers;
 mod loader;
@@ -33,6 +34,7 @@ mod recovery;
 mod tests;
 mod trim;
 
+pub(super) use append::marker_of;
 pub use append::{AppendError, AppendInfo, LeaderAppend, RawAppendInfo};
 pub use flush::{FlushJob, Flushed};
 pub use loader::{OpenError, OpenLog, RecoveryReport};

@@ -207,6 +207,11 @@ impl LogView {
         }
     }
 
+    /// What the writer published last.
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
     pub(super) fn set_closed(&self) {
         self.closed.store(true, Ordering::Release);
     }

@@ -45,6 +45,10 @@ fn log_config(config: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
         retention_ms: Some(topic.retention_ms).filter(|ms| *ms >= 0),
         retention_bytes: limit(topic.retention_bytes),
         cleanup_policy: CleanupPolicy { delete: topic.cleanup_delete, compact: topic.cleanup_compact },
+        delete_retention_ms: topic.delete_retention_ms,
+        min_cleanable_dirty_ppm: ppm(topic.min_cleanable_dirty_ratio),
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: Some(topic.max_compaction_lag_ms).filter(|ms| *ms != i64::MAX),
         index_interval_bytes: size(topic.index_interval_bytes),
         segment_index_bytes: size(topic.segment_index_bytes),
         max_message_bytes: size(topic.max_message_bytes),
@@ -59,4 +63,9 @@ fn log_config(config: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
         producer_id_expiration_ms: config.settings.producer_id_expiration_ms.into(),
         ..LogConfig::default()
     }
+}
+
+/// A ratio from 0 to 1 in millionths.
+fn ppm(ratio: f64) -> u32 {
+    (ratio.clamp(0.0, 1.0) * 1e6).round() as u32
 }

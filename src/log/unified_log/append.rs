@@ -421,7 +421,7 @@ impl Group {
 }
 
 /// How a control batch ends a transaction; `None` for any other batch.
-pub(super) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<EndTxnMarker> {
+pub(in crate::log) fn marker_of(header: &BatchHeader, records: &[u8]) -> Option<EndTxnMarker> {
     if !header.is_control() || !header.has_producer_id() {
         return None;
     }

@@ -37,7 +37,8 @@ fn complete_swaps(disk: &dyn Disk, dir: &Path, names: &mut BTreeSet<String>) -> 
     let mut ranges = Vec::new();
     for name in &swaps {
         if let Some(base) = name.strip_suffix(SWAP).and_then(|name| offset_of(name, LOG)) {
-            ranges.push((base, end_of_swap(disk, &dir.join(name), base)?));
+            // Its own place, even when nothing is left in it.
+            ranges.push((base, end_of_swap(disk, &dir.join(name), base)?.max(base.saturating_add(1))));
         }
     }
     let replaced = |name: &str| {

@@ -313,7 +313,7 @@ impl UnifiedLog {
         Ok(())
     }
 
-    fn segments(&self) -> impl Iterator<Item = (Arc<Segment>, u64)> {
+    pub(super) fn segments(&self) -> impl Iterator<Item = (Arc<Segment>, u64)> {
         let active = (Arc::clone(self.writer.segment()), self.writer.size());
         self.sealed().iter().map(|sealed| (Arc::clone(&sealed.segment), sealed.size)).chain([active])
     }

@@ -213,7 +213,7 @@ pub(crate) fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes)
 }
 
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(super) fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             put_varint(out, length(bytes.len()));
@@ -228,6 +228,6 @@ fn nullable_len(bytes: Option<&[u8]>) -> usize {
 }
 
 /// Lengths are below [`MAX_BATCH_BYTES`], so they always fit.
-fn length(len: usize) -> i32 {
+pub(super) fn length(len: usize) -> i32 {
     i32::try_from(len).unwrap_or(i32::MAX)
 }

@@ -3,7 +3,8 @@
 //! A record is read as a whole, headers included, so that what comes out of it needs no further check. Nothing is
 //! copied and nothing allocated.
 
-use super::cursor::Cursor;
+use super::builder::{length, put_nullable};
+use super::cursor::{Cursor, put_varint, put_varlong};
 
 /// How records break the format. Kafka answers `INVALID_RECORD` for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -55,6 +56,19 @@ impl<'a> Record<'a> {
         let mut cursor = Cursor::new(bytes);
         let record = Self::read(&mut cursor)?;
         Ok((record, cursor.rest()))
+    }
+
+    /// Appends the record's bytes, its length first, to `out`.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let mut body = self.attributes.to_be_bytes().to_vec();
+        put_varlong(&mut body, self.timestamp_delta);
+        put_varint(&mut body, self.offset_delta);
+        put_nullable(&mut body, self.key);
+        put_nullable(&mut body, self.value);
+        put_varint(&mut body, length(self.headers.len()));
+        body.extend_from_slice(self.headers.bytes);
+        put_varint(out, length(body.len()));
+        out.append(&mut body);
     }
 
     #[inline]
