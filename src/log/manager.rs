@@ -137,6 +137,8 @@ pub struct LogManager {
     metadata_dir: Option<Dir>,
     views: Mutex<HashMap<TopicIdPartition, Arc<LogView>>>,
     removals: Mutex<Vec<Removal>>,
+    /// Where the last compaction of a log ended; an entry says that there was one.
+    first_dirty: Mutex<HashMap<TopicIdPartition, i64>>,
 }
 
 /// A deleted partition's directory that waits; stamped by the first call that knows the time.
@@ -214,6 +216,7 @@ impl LogManager {
             metadata_dir,
             views: Mutex::default(),
             removals: Mutex::default(),
+            first_dirty: Mutex::default(),
         })
     }
 
@@ -271,6 +274,7 @@ impl LogManager {
             log_start_offset: 0,
             recovery_point: 0,
             high_watermark: 0,
+            compacted: false,
             clean: false,
             now: create.now,
             seed: create.seed,
@@ -286,6 +290,10 @@ impl LogManager {
     /// [`StorageError`]; the partition is gone from the manager all the same.
     pub fn delete(&self, mut log: UnifiedLog, unique: Uuid) -> Result<(), StorageError> {
         self.views.lock().remove(&log.view().id());
+        if self.first_dirty.lock().remove(&log.view().id()).is_some() {
+            // Its name must not speak for the next topic of that name.
+            self.checkpoint_cleaner();
+        }
         let path = log.rename_to_deleted(unique)?;
         let (log_dir, config) = (Arc::clone(log.log_dir()), Arc::clone(log.config()));
         self.removals.lock().push(Removal { due: None, path, log_dir, config });
@@ -321,6 +329,24 @@ impl LogManager {
             let start = view.ends().log_start;
             (start > view.first_segment_offset()).then_some(start)
         });
+    }
+
+    /// Where the last compaction of a log ended.
+    pub fn first_dirty(&self, id: &TopicIdPartition) -> Option<i64> {
+        self.first_dirty.lock().get(id).copied()
+    }
+
+    /// A compaction has put all in place that lies before `first_dirty`.
+    pub fn compacted(&self, id: TopicIdPartition, first_dirty: i64) {
+        if self.view(&id).is_some() {
+            self.first_dirty.lock().insert(id, first_dirty);
+            self.checkpoint_cleaner();
+        }
+    }
+
+    /// Writes `cleaner-offset-checkpoint` of every directory.
+    fn checkpoint_cleaner(&self) {
+        self.checkpoint(checkpoint::CLEANER, |view| self.first_dirty(&view.id()));
     }
 
     /// The end of a clean stop, after every lane has closed its logs: checkpoints, the mark, no lock file. A directory with

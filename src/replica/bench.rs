@@ -111,6 +111,7 @@ impl Bench {
             log_start_offset: 0,
             recovery_point: 0,
             high_watermark: 0,
+            compacted: false,
             clean: false,
             now: Wall(0),
             seed: 1,

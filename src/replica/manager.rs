@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rpds::HashTrieMapSync;
 
+use crate::log::cleaner::{CleanedSegment, Compaction};
 use crate::log::log_dir::LogDir;
 use crate::log::producer_state::ProducerEntry;
 use crate::log::unified_log::UnifiedLog;
@@ -168,6 +169,30 @@ impl ReplicaManager {
             None => done.complete(Err(AccessError::UnknownPartition), &mut Wakes::default()),
         }
         answer
+    }
+
+    /// Sets off a round of compaction; `None` where there is nothing to do, or the partition is not here.
+    pub fn begin_compaction(
+        &self,
+        partition: TopicIdPartition,
+        checkpoint: Option<i64>,
+    ) -> Completion<Option<Compaction>> {
+        let (done, begun) = completion();
+        match self.find(partition).as_ref().and_then(|partition| partition.lane()) {
+            Some(lane) => lane.command(Command::BeginCompaction { partition, checkpoint, done }),
+            None => done.complete(None, &mut Wakes::default()),
+        }
+        begun
+    }
+
+    /// Puts what a round has written in the place of what it was written from. Says whether that was done.
+    pub fn put_in_place(&self, partition: TopicIdPartition, cleaned: CleanedSegment) -> Completion<bool> {
+        let (done, placed) = completion();
+        match self.find(partition).as_ref().and_then(|partition| partition.lane()) {
+            Some(lane) => lane.command(Command::PutInPlace { partition, cleaned, done }),
+            None => done.complete(false, &mut Wakes::default()),
+        }
+        placed
     }
 
     /// What lies in which log directory. The permit is for the cluster.

@@ -4,6 +4,7 @@
 //! floor. Must never know the command line.
 
 pub mod broker;
+mod cleaning;
 pub mod clock;
 pub mod controller;
 pub mod files;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cleaning;
 use crate::config::BrokerConfig;
 use crate::log::manager::LogManager;
 use crate::model::time::Clock;
@@ -36,6 +37,7 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>, replicas: &Arc<Repli
     every_on_disk(first, recovery, logs, LogManager::checkpoint_recovery_points);
     let starts = millis(settings.log_flush_start_offset_checkpoint_interval_ms.into());
     every_on_disk(first, starts, logs, LogManager::checkpoint_log_starts);
+    cleaning::start(settings, logs, replicas, clock);
     let clock = Arc::clone(clock);
     every_on_disk(REMOVAL_INTERVAL, REMOVAL_INTERVAL, logs, move |logs| {
         if let Some(job) = logs.take_removals(clock.mono()) {

@@ -65,6 +65,7 @@ struct Offsets {
     recovery_points: HashMap<TopicPartition, i64>,
     log_starts: HashMap<TopicPartition, i64>,
     high_watermarks: HashMap<TopicPartition, i64>,
+    first_dirty: HashMap<TopicPartition, i64>,
 }
 
 impl LogManager {
@@ -198,6 +199,7 @@ impl LogManager {
         let Found { topic_partition, topic_id, config } = found;
         let of = |offsets: &HashMap<TopicPartition, i64>| offsets.get(&topic_partition).copied().unwrap_or(0).max(0);
         let path = dir.log_dir.path().join(topic_partition.to_string());
+        let compacted = offsets.first_dirty.get(&topic_partition).copied();
         let log = UnifiedLog::open(OpenLog {
             disk: Arc::clone(&self.disk),
             dir: path,
@@ -207,11 +209,15 @@ impl LogManager {
             log_start_offset: of(&offsets.log_starts),
             recovery_point: of(&offsets.recovery_points),
             high_watermark: of(&offsets.high_watermarks),
+            compacted: compacted.is_some(),
             clean,
             now,
             seed: seed_of(topic_id, topic_partition.partition),
             topic_partition,
         })?;
+        if let Some(first_dirty) = compacted {
+            self.first_dirty.lock().insert(log.view().id(), first_dirty);
+        }
         let report = log.recovery();
         if report.segments_read > 0 || report.indexes_rebuilt > 0 {
             tracing::info!(partition = %log.topic_partition(), ?report, log_end = log.log_end_offset(), "recovered");
@@ -235,6 +241,7 @@ impl LogManager {
             recovery_points: read(checkpoint::RECOVERY_POINT)?,
             log_starts: read(checkpoint::LOG_START)?,
             high_watermarks: read(checkpoint::REPLICATION)?,
+            first_dirty: read(checkpoint::CLEANER)?,
         })
     }
 }

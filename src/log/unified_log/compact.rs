@@ -11,7 +11,7 @@ use crate::log::cleaner::{CleanedSegment, Compaction, Parts, discard, survey};
 use crate::log::file_name::{CLEANED, SWAP};
 use crate::log::index_file::Access;
 use crate::log::log_dir::StorageError;
-use crate::log::segment::{Segment, rename_files};
+use crate::log::segment::{Segment, put_aside, rename_files};
 use crate::log::segment_writer::SealedSegment;
 use crate::log::transaction_index::AbortedTxn;
 use crate::log::view::OffsetPosition;
@@ -65,10 +65,11 @@ impl UnifiedLog {
         let after = self.sealed().iter().skip(start + run).cloned();
         self.sealed = before.chain([sealed]).chain(after).collect();
         self.unsynced_sealed.retain(|segment| !replaces.iter().any(|old| Arc::ptr_eq(old, segment)));
-        // An end within the old files is the end of the last of them.
-        if (cleaned.base_offset..cleaned.next_base).contains(&self.ends.high_watermark.segment) {
-            let offset = self.ends.high_watermark.offset;
-            self.ends.high_watermark = OffsetPosition { offset, segment: cleaned.next_base, position: 0 };
+        // An end that is told by the old files is the end of the last of them.
+        for end in [&mut self.ends.high_watermark, &mut self.ends.last_stable] {
+            if (cleaned.base_offset..cleaned.next_base).contains(&end.segment) {
+                *end = OffsetPosition { offset: end.offset, segment: cleaned.next_base, position: 0 };
+            }
         }
         self.publish()?;
         Ok(true)
@@ -79,7 +80,7 @@ impl UnifiedLog {
         rename_files(&*self.disk, &self.dir, base, CLEANED, SWAP)?;
         self.disk.sync_dir(&self.dir)?;
         for old in &cleaned.replaces {
-            let files = crate::log::segment::put_aside(&*self.disk, &self.dir, old.base_offset())?;
+            let files = put_aside(&*self.disk, &self.dir, old.base_offset())?;
             let gone = old.base_offset() != base;
             let snapshot = if gone { self.producers.put_snapshot_aside(old.base_offset())? } else { None };
             self.doomed.extend(files.into_iter().chain(snapshot).map(|path| (None, path)));
@@ -91,7 +92,7 @@ impl UnifiedLog {
     }
 
     /// All that the indexes have, also behind what a round looks at: a marker may lie there.
-    fn aborted_transactions(&self) -> io::Result<Vec<AbortedTxn>> {
+    pub(super) fn aborted_transactions(&self) -> io::Result<Vec<AbortedTxn>> {
         let mut found = Vec::new();
         for (segment, _) in self.segments() {
             found.extend(segment.transaction_index.entries(Access::Blocking)?);

@@ -42,6 +42,8 @@ pub struct OpenLog {
     pub recovery_point: i64,
     /// From `replication-offset-checkpoint`, else 0.
     pub high_watermark: i64,
+    /// Compactions have been here: offsets may be missing, whatever the topic's policy is now.
+    pub compacted: bool,
     /// The log directory was shut down in order.
     pub clean: bool,
     pub now: Wall,
@@ -180,7 +182,11 @@ impl Loader {
     /// Power loss may take the end of a segment that was never synced and leave the next one. Only compaction leaves such
     /// gaps in order.
     fn leaves_gap(&self, base: i64) -> bool {
-        !self.open.config.cleanup_policy.compact && self.producers.map_end_offset() < base
+        !self.may_have_gaps() && self.producers.map_end_offset() < base
+    }
+
+    fn may_have_gaps(&self) -> bool {
+        self.open.config.cleanup_policy.compact || self.open.compacted
     }
 
     /// Makes the last segment taken the active one; those from `base` on can't follow it.
@@ -255,7 +261,7 @@ impl Loader {
         let (disk, dir, config) = (&*self.open.disk, &*self.open.dir, &*self.open.config);
         let segment = Segment::open_for_recovery(disk, dir, base, config, false)?;
         let mut writer = self.writer(segment.into(), 0, TimestampOffset::UNKNOWN)?;
-        let contiguous = !self.open.config.cleanup_policy.compact;
+        let contiguous = !self.may_have_gaps();
         let listeners = Listeners { producers: Some(&mut self.producers), epochs: &self.epochs, contiguous };
         let recovered = recover(&*self.open.disk, &path_of(&self.open.dir, base, LOG), &mut writer, listeners)?;
         self.report.segments_read += 1;

@@ -13,6 +13,7 @@ use crate::log::view::{ReadRequest, UpTo};
 use crate::protocol::record_batch::{BatchBuilder, RecordBatch, batches};
 
 mod apache;
+mod compaction;
 mod concurrent;
 mod faults;
 mod files;
@@ -67,6 +68,7 @@ impl Bench {
             log_start_offset: self.log_start,
             recovery_point: self.recovery_point,
             high_watermark: self.high_watermark,
+            compacted: false,
             clean,
             now: Wall(0),
             seed: 1,

@@ -318,7 +318,7 @@ impl UnifiedLog {
         self.sealed().iter().map(|sealed| (Arc::clone(&sealed.segment), sealed.size)).chain([active])
     }
 
-    fn bases(&self) -> impl Iterator<Item = i64> {
+    pub(super) fn bases(&self) -> impl Iterator<Item = i64> {
         let active = self.writer.segment().base_offset();
         self.sealed().iter().map(|sealed| sealed.segment.base_offset()).chain([active])
     }

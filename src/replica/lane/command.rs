@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::log::cleaner::{CleanedSegment, Compaction};
 use crate::log::producer_state::ProducerEntry;
 use crate::log::unified_log::{DeleteRecordsError, UnifiedLog};
 use crate::log::validator::{Origin, Rules, ValidatedBatch};
@@ -132,6 +133,18 @@ pub enum Command {
     DescribeProducers {
         partition: TopicIdPartition,
         done: Completer<Result<Vec<ProducerEntry>, AccessError>>,
+    },
+    /// A round of compaction begins, if there is work for it. `checkpoint` is where the last one ended.
+    BeginCompaction {
+        partition: TopicIdPartition,
+        checkpoint: Option<i64>,
+        done: Completer<Option<Compaction>>,
+    },
+    /// A round has written segments anew. Says whether they were taken.
+    PutInPlace {
+        partition: TopicIdPartition,
+        cleaned: CleanedSegment,
+        done: Completer<bool>,
     },
     /// Retention, expiry of producers, files whose time has come.
     Maintain,

@@ -176,6 +176,17 @@ impl LaneCore {
                 let producers = hosted.and_then(Hosted::producers);
                 done.complete(producers, wakes);
             }
+            Command::BeginCompaction { partition, checkpoint, done } => {
+                let begun = self.partitions.get(&partition).map(|hosted| {
+                    // A failure has taken the directory offline, which `run` sees.
+                    hosted.log.begin_compaction(checkpoint, clock.wall()).ok().flatten()
+                });
+                done.complete(begun.flatten(), wakes);
+            }
+            Command::PutInPlace { partition, cleaned, done } => {
+                let placed = self.partitions.get_mut(&partition).map(|hosted| hosted.log.put_in_place(&cleaned));
+                done.complete(matches!(placed, Some(Ok(true))), wakes);
+            }
             Command::Maintain => self.maintain(clock, wakes),
             Command::FlushOverdue => {
                 let now = clock.mono();

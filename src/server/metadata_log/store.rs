@@ -59,6 +59,7 @@ impl Store {
             log_start_offset: 0,
             recovery_point: durable,
             high_watermark: 0,
+            compacted: false,
             clean: false,
             now: wall,
             seed: 1,
