@@ -308,8 +308,7 @@ struct Output {
 impl Output {
     fn new(parts: &Parts, base_offset: i64) -> io::Result<Self> {
         let segment = Segment::create_cleaned(&*parts.disk, &parts.dir, base_offset, &parts.config)?;
-        let writer =
-            SegmentWriter::new(Arc::new(segment), 0, TimestampOffset::UNKNOWN, parts.now, 0, &parts.config)?;
+        let writer = SegmentWriter::new(Arc::new(segment), 0, TimestampOffset::UNKNOWN, parts.now, 0, &parts.config)?;
         Ok(Self { writer, pending: Vec::new(), headers: Vec::new(), aborted: Vec::new() })
     }
 
@@ -378,8 +377,7 @@ fn judge(
     });
     Fate {
         drop_records,
-        keep_empty: header.has_producer_id() && is_last_of_producer
-            || header.next_offset() == map.latest_offset() + 1,
+        keep_empty: header.has_producer_id() && is_last_of_producer || header.next_offset() == map.latest_offset() + 1,
         begin_horizon,
         horizon_ms: parts.now.0.saturating_add(parts.config.delete_retention_ms),
     }
@@ -456,4 +454,3 @@ fn each_batch(
 fn damage(header: &BatchHeader, what: &dyn std::fmt::Display) -> Fault {
     Fault::Damage(format!("the batch at offset {} is damaged: {what}", header.base_offset))
 }
-

@@ -22,8 +22,8 @@ mod compaction;
 pub mod offset_map;
 mod transactions;
 
-pub(super) use compaction::{LastBatch, Parts, discard};
 pub use compaction::{CleanedSegment, Compaction, CompactionError, Pace};
+pub(super) use compaction::{LastBatch, Parts, discard};
 
 /// How much of a log a round would look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

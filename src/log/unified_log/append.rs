@@ -364,6 +364,11 @@ impl UnifiedLog {
     pub(super) fn roll(&mut self, base_offset: i64, now: Wall) -> Result<(), StorageError> {
         let sealed = self.writer.seal();
         let sealed = self.guard("seal a segment of", sealed)?;
+        if self.config.cleanup_policy.compact {
+            // A power cut must not leave a hole here: in a compacted log it would look like what a compaction has left.
+            let synced = sealed.segment.log().sync();
+            self.guard("sync", synced)?;
+        }
         self.producers.set_map_end_offset(base_offset);
         let snapshot = self.producers.take_snapshot();
         self.unsynced_snapshots.extend(self.guard("write the producers of", snapshot)?);

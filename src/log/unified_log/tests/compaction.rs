@@ -115,7 +115,7 @@ fn the_newest_of_each_key_stays_where_it_was() {
     let bench = bench();
     let mut log = bench.open(false);
     let filler = "x".repeat(80);
-    for round in 0..10 {
+    for round in 0..20 {
         put_keyed(&mut log, &keyed(&[("a", Some(&filler)), ("b", None)], round * 10, CompressionType::None));
         if round == 0 {
             put_keyed(&mut log, &keyed(&[("once", Some("1"))], 1, CompressionType::None));
@@ -139,6 +139,7 @@ fn the_newest_of_each_key_stays_where_it_was() {
         bench.open(true)
     };
     assert_eq!(offsets(&log), kept);
+    log.update_high_watermark(i64::MAX).unwrap();
     // Once the empty ones fit, they become one with their neighbours.
     assert!(compact(&mut log, None, 0, WIDE).is_some());
     assert!(log.view().segment_count() < segments);
@@ -203,7 +204,8 @@ fn a_producer_goes_on_after_its_last_batch_was_emptied() {
 
 #[test]
 fn an_aborted_record_supersedes_nothing_and_goes() {
-    let bench = bench();
+    let mut bench = bench();
+    bench.config.producer_id_expiration_ms = 10;
     let mut log = bench.open(false);
     let of = |producer: i64, value: &str| {
         let mut builder = BatchBuilder::new(0).producer(producer, 0, 0).transactional();
@@ -227,13 +229,17 @@ fn an_aborted_record_supersedes_nothing_and_goes() {
     assert_eq!(values(&log), ["committed"]);
     assert_eq!(entries(&log).1.iter().filter(|header| header.is_control()).count(), 2);
     assert_eq!(log.aborted_transactions().unwrap().len(), 1, "its marker still aborts what a reader may have");
-    // The next round finds no record of the aborted one: its marker's time begins, then it goes. The producers' last
-    // batches stay.
-    for (now, open) in [(50, 1), (50 + RETENTION_MS, 0)] {
+    // While the producer is known its last batch stays, and the marker with it. Then the batch goes, then the time of the
+    // marker begins, and when that is over it goes too.
+    for (now, open) in [(50, 1), (60, 1), (70, 1), (70 + RETENTION_MS, 0)] {
+        if now == 60 {
+            log.remove_expired_producers(Wall(1_000));
+        }
         put_keyed(&mut log, &keyed(&[("other", Some("1"))], 1, CompressionType::None));
         log.roll_active(Wall(0)).unwrap();
         compact(&mut log, end, now, WIDE).unwrap();
-        let aborts = entries(&log).1.iter().filter(|h| h.is_control() && h.producer_id == 2 && h.records_count == 1).count();
+        let aborts =
+            entries(&log).1.iter().filter(|h| h.is_control() && h.producer_id == 2 && h.records_count == 1).count();
         assert_eq!(aborts, open, "{now}");
     }
     assert_eq!(log.aborted_transactions().unwrap(), []);
@@ -251,7 +257,9 @@ fn what_is_young_or_the_active_segment_stays() {
         put_keyed(&mut log, &keyed(&[("a", Some("1"))], time, CompressionType::None));
         log.roll_active(Wall(0)).unwrap();
     }
-    let look = |log: &UnifiedLog, checkpoint, now| cleanable(log.view(), &bench.config, checkpoint, Wall(now)).unwrap().unwrap();
+    let look = |log: &UnifiedLog, checkpoint, now| {
+        cleanable(log.view(), &bench.config, checkpoint, Wall(now)).unwrap().unwrap()
+    };
     assert_eq!(look(&log, None, 105).end, 0);
     assert_eq!(look(&log, None, 125).end, 2);
     assert_eq!(look(&log, Some(1), 400).dirty_ppm(), 666_666);
@@ -303,7 +311,7 @@ fn a_damaged_batch_is_told_and_nothing_changes() {
 
 /// A life with two rounds, until something fails. What was tried, and how much of it is promised.
 fn live(bench: &Bench, tried: &mut Vec<Entry>, durable: &mut i64) -> Result<(), String> {
-    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let told = |error: &dyn fmt::Display| error.to_string();
     let mut log = bench.try_open(false).map_err(|error| told(&error))?;
     let mut checkpoint = None;
     for n in 0..36_i64 {
@@ -503,7 +511,13 @@ fn the_dump_tool_reads_a_compacted_log() {
         seed: 1,
     })
     .unwrap();
-    const CODECS: [CompressionType; 5] = [CompressionType::None, CompressionType::Gzip, CompressionType::Snappy, CompressionType::Lz4, CompressionType::Zstd];
+    const CODECS: [CompressionType; 5] = [
+        CompressionType::None,
+        CompressionType::Gzip,
+        CompressionType::Snappy,
+        CompressionType::Lz4,
+        CompressionType::Zstd,
+    ];
     for n in 0..200_usize {
         let (one, other, value) = (format!("k{}", n % 30), format!("only {n}"), "value ".repeat(40));
         let tombstone = (n % 3 != 0).then_some("small");
