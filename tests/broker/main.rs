@@ -13,6 +13,7 @@
 
 mod attacks;
 mod client;
+mod compaction;
 mod crash;
 mod disk;
 mod paths;

@@ -1,7 +1,7 @@
 //! Which records of a batch stay, and the batch without the others (`MemoryRecords.filterTo`, KIP-534).
 //!
-//! A batch keeps its offsets, producer, sequence and epoch whatever goes out of it. What stays is copied byte for byte;
-//! only where a tombstone is met for the first time is the base timestamp replaced by the time from which it may go.
+//! A batch keeps its offsets, producer, sequence and epoch whatever goes out of it. Its base timestamp is that of the first
+//! record left, or, from when a tombstone is first met in it, the time from which that may go.
 
 use bytes::Bytes;
 
@@ -70,20 +70,27 @@ pub(super) fn filter(
 }
 
 fn rebuilt(mut header: BatchHeader, kept: &[(Record<'_>, &[u8])], horizon_ms: Option<i64>) -> Bytes {
-    let time_of = |record: &Record<'_>| header.base_timestamp.wrapping_add(record.timestamp_delta);
-    if header.timestamp_type() == TimestampType::CreateTime {
-        header.max_timestamp = kept.iter().map(|(record, _)| time_of(record)).max().unwrap_or(NO_TIMESTAMP);
+    let (old_base, append_time) = (header.base_timestamp, header.max_timestamp);
+    let is_create_time = header.timestamp_type() == TimestampType::CreateTime;
+    let time_of = |record: &Record<'_>| {
+        if is_create_time { old_base.wrapping_add(record.timestamp_delta) } else { append_time }
+    };
+    let times = || kept.iter().map(|(record, _)| time_of(record));
+    if is_create_time {
+        header.max_timestamp = times().max().unwrap_or(NO_TIMESTAMP);
     }
+    if horizon_ms.is_some() {
+        header.attributes.0 |= Attributes::DELETE_HORIZON;
+    }
+    let first = times().next().unwrap_or(old_base);
+    header.base_timestamp = horizon_ms.or(header.delete_horizon_ms()).unwrap_or(first);
     let mut plain = Vec::new();
-    match horizon_ms {
-        None => kept.iter().for_each(|(_, raw)| plain.extend_from_slice(raw)),
-        Some(horizon_ms) => {
-            for (record, _) in kept {
-                let timestamp_delta = time_of(record).wrapping_sub(horizon_ms);
-                Record { timestamp_delta, ..*record }.put(&mut plain);
-            }
-            header.base_timestamp = horizon_ms;
-            header.attributes.0 |= Attributes::DELETE_HORIZON;
+    for (record, raw) in kept {
+        let timestamp_delta = time_of(record).wrapping_sub(header.base_timestamp);
+        if timestamp_delta == record.timestamp_delta {
+            plain.extend_from_slice(raw);
+        } else {
+            Record { timestamp_delta, ..*record }.put(&mut plain);
         }
     }
     header.records_count = i32::try_from(kept.len()).unwrap_or(i32::MAX);
