@@ -21,7 +21,7 @@ use schloss::protocol::messages::offset_fetch_request::{OffsetFetchRequest, Offs
 use schloss::protocol::messages::offset_fetch_response::OffsetFetchResponse;
 
 use crate::client::Client;
-use crate::support::{Broker, free_port, kafka_libs, kafka_tool, kcat, run, write};
+use crate::support::{Broker, free_port, kafka_libs, kafka_tool, kcat, run, schloss, write};
 
 /// Loads and elections are waited for in so many steps.
 const TRIES: usize = 500;
@@ -222,4 +222,125 @@ fn positions(client: &mut Client) -> BTreeMap<i32, i64> {
         }
     }
     panic!("no positions");
+}
+
+/// The same log, compacted by Apache Kafka and by us.
+#[test]
+fn apache_kafkas_cleaner_leaves_the_same_files() {
+    if kcat().is_none() || kafka_libs().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    let (clear, controller) = (free_port(), free_port());
+    let configure = |data: &Path, more: &str| {
+        let config = dir.path().join("server.properties");
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{clear},CONTROLLER://127.0.0.1:{controller}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={}\nlog.segment.bytes=1048576\nlog.cleanup.policy=compact\nlog.cleaner.backoff.ms=50\n\
+             auto.create.topics.enable=true\nnum.partitions=1\n{more}",
+            data.display()
+        );
+        write(&config, &text);
+        config.to_str().unwrap().to_owned()
+    };
+    let config = configure(&ours, "log.cleaner.enable=false\n");
+    schloss(&["storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", &config]).expect(0, "Formatting");
+    let mut broker = Broker::start(&["serve", &config], &[]);
+    // No codec makes much less of it.
+    let filler = |n: usize| -> String {
+        let mut state = n as u64;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}")
+        };
+        (0..56).map(|_| word()).collect()
+    };
+    let produce = |topic: &str, more: &[&str]| {
+        // Every seventh has an empty value, which -Z makes a tombstone where it is given.
+        let line =
+            |n: usize| if n % 7 == 0 { format!("k{}:\n", n % 60) } else { format!("k{}:{n} {}\n", n % 60, filler(n)) };
+        let lines: String = (0..4500).map(line).collect();
+        let address = format!("127.0.0.1:{clear}");
+        let mut command = Command::new("kcat");
+        run(command.args(["-P", "-b", &address, "-t", topic, "-K", ":"]).args(more), &lines).expect(0, "");
+    };
+    let topics = ["plain", "idempotent", "lz4", "gone"];
+    produce("plain", &[]);
+    produce("idempotent", &["-X", "enable.idempotence=true"]);
+    produce("lz4", &["-z", "lz4", "-X", "batch.size=20000"]);
+    produce("gone", &["-Z"]);
+    assert_eq!(broker.stop(), Some(0));
+    assert!(Command::new("cp").arg("-r").args([&ours, &theirs]).status().unwrap().success());
+
+    let compacted = |data: &Path| {
+        let checkpoint = fs::read_to_string(data.join("cleaner-offset-checkpoint")).unwrap_or_default();
+        topics
+            .iter()
+            .filter(|topic| segments(&data.join(format!("{topic}-0"))).len() > 1)
+            .all(|topic| checkpoint.lines().any(|line| line.starts_with(&format!("{topic} 0 "))))
+    };
+    let wait = |data: &Path, broker: &Broker| {
+        for _ in 0..TRIES {
+            if compacted(data) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("{} is not compacted:\n{}", data.display(), broker.output());
+    };
+    let config = configure(&theirs, "");
+    let mut kafka = Broker::launch_kafka(Path::new(&config));
+    wait(&theirs, &kafka);
+    assert_eq!(kafka.stop(), Some(143));
+    let config = configure(&ours, "");
+    let mut broker = Broker::start(&["serve", &config], &[]);
+    wait(&ours, &broker);
+    assert_eq!(broker.stop(), Some(0));
+
+    let offsets = |data: &Path| {
+        let text = fs::read_to_string(data.join("cleaner-offset-checkpoint")).unwrap();
+        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(offsets(&ours), offsets(&theirs));
+    let mut compared = 0;
+    for topic in topics {
+        let names = |data: &Path| -> Vec<String> {
+            let of = |ending| files(&data.join(format!("{topic}-0")), ending);
+            [of(".log"), of(".index"), of(".timeindex"), of(".snapshot")].concat()
+        };
+        assert_eq!(names(&ours), names(&theirs), "{topic}");
+        for name in names(&ours) {
+            let read = |data: &Path| fs::read(data.join(format!("{topic}-0")).join(&name)).unwrap();
+            // Compressors differ, and the time of a round is in what has tombstones.
+            if !["lz4", "gone"].contains(&topic) {
+                assert!(read(&ours) == read(&theirs), "{topic}: {name} differs");
+                compared += 1;
+            }
+        }
+        let dump = |data: &Path| {
+            let logs: Vec<String> =
+                segments(&data.join(format!("{topic}-0"))).into_iter().map(|(path, _)| path).collect();
+            let args = ["--deep-iteration", "--print-data-log", "--files", &logs.join(",")];
+            let dumped = kafka_tool("dump-log", &args, "").expect(0, "Dumping");
+            let records = dumped.stdout.lines().filter(|line| line.starts_with("| offset: ")).map(str::to_owned);
+            records.collect::<Vec<String>>()
+        };
+        let (we, they) = (dump(&ours), dump(&theirs));
+        assert!(we.len() < 4500, "{topic}: {} records are left", we.len());
+        assert_eq!(we, they, "{topic}");
+    }
+    assert!(compared >= 20, "{compared} files");
+}
+
+fn files(dir: &Path, ending: &str) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<String> = names.filter(|name| name.ends_with(ending)).collect();
+    found.sort();
+    found
 }
