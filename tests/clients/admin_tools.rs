@@ -1,19 +1,20 @@
 //! Apache's administrative tools, clear and over SASL_SSL, with the outputs that people's scripts read.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Broker, Finished, free_port, kafka_libs, kafka_tool, kcat, run, write};
 
-struct Cluster {
-    _broker: Broker,
-    dir: tempfile::TempDir,
-    clear_port: u16,
-    secure_port: u16,
+pub(crate) struct Cluster {
+    broker: Broker,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) clear_port: u16,
+    pub(crate) secure_port: u16,
 }
 
 impl Cluster {
     /// A quickstart, started again with a clear listener beside the secured one, on which everybody is a super user.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("schloss-data");
         let (clear_port, secure_port) = (free_port(), free_port());
@@ -21,8 +22,14 @@ impl Cluster {
             Broker::launch(&["quickstart", "--dir", data.to_str().unwrap(), "--port", &secure_port.to_string()], &[]);
         first.wait_for_line("Ready in ");
         assert_eq!(first.stop(), Some(0));
+        let broker = Self::serve(&data, clear_port, secure_port);
+        write(&dir.path().join("clear.properties"), "security.protocol=PLAINTEXT\n");
+        Self { broker, dir, clear_port, secure_port }
+    }
+
+    fn serve(data: &Path, clear_port: u16, secure_port: u16) -> Broker {
         let listeners = format!("listeners=SASL_SSL://localhost:{secure_port},PLAINTEXT://localhost:{clear_port}");
-        let broker = Broker::start(
+        Broker::start(
             &[
                 "serve",
                 data.join("server.properties").to_str().unwrap(),
@@ -34,9 +41,13 @@ impl Cluster {
                 "super.users=User:admin;User:ANONYMOUS",
             ],
             &[],
-        );
-        write(&dir.path().join("clear.properties"), "security.protocol=PLAINTEXT\n");
-        Self { _broker: broker, dir, clear_port, secure_port }
+        )
+    }
+
+    /// Stops the broker in order and starts it again.
+    pub(crate) fn restart(&mut self) {
+        assert_eq!(self.broker.stop(), Some(0));
+        self.broker = Self::serve(&self.dir.path().join("schloss-data"), self.clear_port, self.secure_port);
     }
 
     /// Over SASL_SSL, with kcat.
@@ -50,7 +61,7 @@ impl Cluster {
         !refused
     }
 
-    fn tool(&self, secure: bool, tool: &str, args: &[&str]) -> Finished {
+    pub(crate) fn tool(&self, secure: bool, tool: &str, args: &[&str]) -> Finished {
         let (port, config) = if secure {
             (self.secure_port, self.dir.path().join("schloss-data/clients/admin.properties"))
         } else {

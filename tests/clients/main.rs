@@ -15,5 +15,6 @@
 mod support;
 
 mod admin_tools;
+mod groups;
 mod notes;
 mod quickstart;

@@ -70,6 +70,11 @@ impl Broker {
         Self::spawn(Command::new(repository().join("tests/tools/kafka")).arg("server").arg(config))
     }
 
+    /// Any other program in the background, with its output kept.
+    pub fn background(command: &mut Command) -> Self {
+        Self::spawn(command)
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));

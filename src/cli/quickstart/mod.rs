@@ -17,7 +17,7 @@ use crate::config::{BrokerConfig, Lang, Sources};
 use crate::controller::{ControllerRequest, ControllerResponse, CreateAcls, CreateTopic, CreateTopics, Random as _};
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
-use crate::model::resource::{ResourcePattern, ResourceType};
+use crate::model::resource::{PatternType, ResourcePattern, ResourceType};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Mono};
 use crate::security::authorizer::permit::{Permit, Reason, Resource};
@@ -141,7 +141,7 @@ fn format(config: &BrokerConfig, passwords: &[(User, Secret)]) -> anyhow::Result
     Ok(())
 }
 
-/// The demo topic, and the demo user's rights on it. Nothing is done twice.
+/// The demo topic, and the demo user's rights on it and on groups whose names begin with its name. Nothing is done twice.
 fn give_demo_its_topic(broker: &RunningBroker) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
     let controller = broker.controller();
@@ -161,8 +161,12 @@ fn give_demo_its_topic(broker: &RunningBroker) -> anyhow::Result<()> {
             }
         }
     }
-    let bindings = DEMO_RIGHTS.map(|operation| AclBinding {
-        pattern: ResourcePattern::literal(ResourceType::Topic, TOPIC),
+    let groups =
+        ResourcePattern { pattern_type: PatternType::Prefixed, ..ResourcePattern::literal(ResourceType::Group, TOPIC) };
+    let topic = ResourcePattern::literal(ResourceType::Topic, TOPIC);
+    let rights = DEMO_RIGHTS.into_iter().map(|operation| (topic.clone(), operation));
+    let bindings = rights.chain([(groups, AclOperation::Read)]).map(|(pattern, operation)| AclBinding {
+        pattern,
         principal: "User:demo".into(),
         host: AclBinding::WILDCARD_HOST.into(),
         operation,
@@ -170,7 +174,7 @@ fn give_demo_its_topic(broker: &RunningBroker) -> anyhow::Result<()> {
     });
     let missing: Vec<AclBinding> = {
         let image = controller.committed().load();
-        bindings.into_iter().filter(|binding| !image.acls.contains(binding)).collect()
+        bindings.filter(|binding| !image.acls.contains(binding)).collect()
     };
     if !missing.is_empty() {
         let permit = Permit::internal(Reason::Setup, Resource::Cluster);

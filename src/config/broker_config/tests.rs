@@ -489,7 +489,7 @@ fn a_file_of_the_zookeeper_days_starts_as_both() {
     assert_eq!(config.settings.socket_request_max_bytes, 104_857_600);
     assert_eq!(loaded.translations.len(), 3, "{:?}", loaded.translations);
     assert_eq!(config.authorization.kind, AuthorizerKind::None);
-    assert_eq!(codes(&loaded.warnings), ["P0313", "A0110", "L0110"]);
+    assert_eq!(codes(&loaded.warnings), ["A0110", "L0110"]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::model::time::Clock;
 use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
 use crate::protocol::messages::list_groups_response::ListedGroup;
 use crate::replica::manager::ReplicaManager;
+use crate::replica::partition::PartitionState;
 
 /// Requests that may wait for the coordinator.
 const MAILBOX: usize = 10_000;
@@ -299,10 +300,17 @@ impl Driver {
             .collect();
         self.drop_slots(|(partition, slot)| led.get(partition) != Some(&slot.leader_epoch()));
         for (partition, leader_epoch) in led {
-            if !self.slots.contains_key(&partition) {
+            // The metadata may be ahead of the partitions: when those have followed, this is asked again.
+            let place = TopicIdPartition { topic_id: topic.id, partition };
+            if !self.slots.contains_key(&partition) && self.is_led_here(place, leader_epoch) {
                 self.load(topic.id, partition, leader_epoch);
             }
         }
+    }
+
+    fn is_led_here(&self, place: TopicIdPartition, leader_epoch: i32) -> bool {
+        let status = self.parts.replicas.find(place).map(|partition| partition.status());
+        status.is_some_and(|status| status.state == PartitionState::Leader && status.leader_epoch == leader_epoch)
     }
 
     fn drop_slots(&mut self, gone: impl Fn((&i32, &Slot)) -> bool) {

@@ -3,6 +3,7 @@
 //
 //	franz-go produce FILE TOPIC < lines
 //	franz-go consume FILE TOPIC COUNT
+//	franz-go group FILE TOPIC GROUP [INSTANCE]      until it is told to stop; prints partition, offset and value
 package main
 
 import (
@@ -12,8 +13,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -59,7 +62,11 @@ func options(path string) []kgo.Opt {
 }
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	patience := 30 * time.Second
+	if os.Args[1] == "group" {
+		patience = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	verb, file, topic := os.Args[1], os.Args[2], os.Args[3]
 	switch verb {
@@ -74,6 +81,27 @@ func main() {
 			record, _ := result.First()
 			fmt.Printf("%s-%d @ %d\n", record.Topic, record.Partition, record.Offset)
 		}
+	case "group":
+		opts := append(options(file), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(os.Args[4]), kgo.Balancers(kgo.RangeBalancer()),
+			kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond), kgo.DisableAutoCommit(),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.BlockRebalanceOnPoll())
+		if len(os.Args) > 5 {
+			opts = append(opts, kgo.InstanceID(os.Args[5]))
+		}
+		client, err := kgo.NewClient(opts...)
+		fail(err)
+		stop, done := signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer done()
+		for stop.Err() == nil {
+			fetches := client.PollFetches(stop)
+			fetches.EachRecord(func(r *kgo.Record) {
+				fmt.Printf("%d %d %s\n", r.Partition, r.Offset, r.Value)
+			})
+			fail(client.CommitUncommittedOffsets(ctx))
+			client.AllowRebalance()
+		}
+		client.LeaveGroup()
+		client.CloseAllowingRebalance()
 	case "consume":
 		want, err := strconv.Atoi(os.Args[4])
 		fail(err)
