@@ -261,8 +261,9 @@ fn apache_kafkas_cleaner_leaves_the_same_files() {
     };
     let produce = |topic: &str, more: &[&str]| {
         // Every seventh has an empty value, which -Z makes a tombstone where it is given.
-        let line =
-            |n: usize| if n % 7 == 0 { format!("k{}:\n", n % 60) } else { format!("k{}:{n} {}\n", n % 60, filler(n)) };
+        let line = |n: usize| {
+            if n.is_multiple_of(7) { format!("k{}:\n", n % 60) } else { format!("k{}:{n} {}\n", n % 60, filler(n)) }
+        };
         let lines: String = (0..4500).map(line).collect();
         let address = format!("127.0.0.1:{clear}");
         let mut command = Command::new("kcat");

@@ -16,11 +16,12 @@ use crate::log::storage::Disk;
 use crate::log::time_index::TimestampOffset;
 use crate::log::transaction_index::AbortedTxn;
 use crate::log::unified_log::marker_of;
+use crate::log::validator::EXPANSION_RATIO;
 use crate::log::view::LogView;
 use crate::log::width::to_u64;
 use crate::model::compression::CompressionType;
 use crate::model::time::Wall;
-use crate::protocol::compression::Decompressor;
+use crate::protocol::compression::{DecompressError, Decompressor};
 use crate::protocol::record_batch::{BatchHeader, Record, RecordBatch, Records};
 
 use super::batch::{Fate, Kept, filter};
@@ -29,8 +30,6 @@ use super::transactions::{Marker, Transactions};
 
 /// Written at once.
 const WRITE_BYTES: usize = 512 << 10;
-/// What one batch may expand to.
-const EXPANDED_MAX: u64 = 1 << 32;
 
 /// Why a round ended before its end. What it had not put in place is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -192,12 +191,14 @@ impl Compaction {
             }
             // A record is removed because of a newer one, which must not be lost with a power cut then.
             segment.segment.log().sync()?;
-            each_batch(segment, parts.first_dirty, &mut self.scratch, |batch, records| {
+            each_batch(segment, parts, parts.first_dirty, &mut self.scratch, |batch, records| {
                 let header = batch.header();
                 parts.go_on(header, pace)?;
                 if header.is_control() {
-                    transactions.end(header, marker_of(header, records));
-                } else if !transactions.is_aborted(header) {
+                    transactions.end(header, marker_of(header, records.unwrap_or_default()));
+                } else if !transactions.is_aborted(header)
+                    && let Some(records) = records
+                {
                     is_full = !note(&mut map, header, records, parts.first_dirty)?;
                 }
                 if !is_full {
@@ -227,12 +228,16 @@ impl Compaction {
         let Some(first) = olds.first() else { return Err(Fault::GivenUp) };
         let mut output = Output::new(parts, first.segment.base_offset())?;
         for old in olds {
-            each_batch(old, i64::MIN, &mut self.scratch, |batch, records| {
+            each_batch(old, parts, i64::MIN, &mut self.scratch, |batch, records| {
                 let header = batch.header();
                 parts.go_on(header, pace)?;
-                let fate = judge(parts, map, transactions, header, records, &mut output.aborted);
+                let fate = judge(parts, map, transactions, header, records.unwrap_or_default(), &mut output.aborted);
                 let stays = |record: &Record<'_>, offset| stays(parts, map, header, record, offset);
-                match filter(header, records, fate, stays).map_err(|error| damage(header, &error))? {
+                let kept = match records {
+                    None if !fate.drop_records => Ok(Kept::Whole),
+                    records => filter(header, records.unwrap_or_default(), fate, stays),
+                };
+                match kept.map_err(|error| damage(header, &error))? {
                     Kept::Whole => output.write(batch.bytes())?,
                     Kept::Part(bytes) => output.write(&bytes)?,
                     Kept::Nothing => {}
@@ -410,13 +415,16 @@ fn note(map: &mut OffsetMap, header: &BatchHeader, records: &[u8], from: i64) ->
     Ok(true)
 }
 
-/// Gives each batch that ends at or after `from`, checked, with its records decompressed, until told to stop.
+/// Gives each batch that ends at or after `from`, checked, with its records decompressed, until told to stop. A batch that
+/// expands to more than a client may send (Kafka lets it in) comes without its records: it is kept, and supersedes nothing.
 fn each_batch(
     sealed: &SealedSegment,
+    parts: &Parts,
     from: i64,
     scratch: &mut Scratch,
-    mut each: impl FnMut(&RecordBatch<'_>, &[u8]) -> Result<bool, Fault>,
+    mut each: impl FnMut(&RecordBatch<'_>, Option<&[u8]>) -> Result<bool, Fault>,
 ) -> Result<(), Fault> {
+    let expanded_max = u64::from(parts.config.max_message_bytes).saturating_mul(u64::from(EXPANSION_RATIO));
     let mut headers = sealed.segment.headers(0, sealed.size, Access::Blocking);
     while let Some(at) = headers.next_header()? {
         if at.header.last_offset() < from {
@@ -427,15 +435,17 @@ fn each_batch(
         let batch = RecordBatch::parse(&scratch.batch).map_err(|error| damage(&at.header, &error))?;
         batch.check_crc().map_err(|error| damage(&at.header, &error))?;
         let records = match batch.header().codec() {
-            Some(CompressionType::None) => batch.record_bytes(),
+            Some(CompressionType::None) => Some(batch.record_bytes()),
             // A batch without records has nothing to decompress.
-            Some(_) if at.header.records_count == 0 => &[],
+            Some(_) if at.header.records_count == 0 => Some(&[][..]),
             Some(codec) => {
                 scratch.expanded.clear();
                 let expanded = &mut scratch.expanded;
-                let done = scratch.decompressor.decompress(codec, batch.record_bytes(), EXPANDED_MAX, expanded);
-                done.map_err(|error| damage(&at.header, &error))?;
-                &scratch.expanded
+                match scratch.decompressor.decompress(codec, batch.record_bytes(), expanded_max, expanded) {
+                    Ok(()) => Some(&*scratch.expanded),
+                    Err(DecompressError::TooLarge { .. }) => None,
+                    Err(error) => return Err(damage(&at.header, &error)),
+                }
             }
             None => return Err(damage(&at.header, &"its codec is not known")),
         };

@@ -33,6 +33,7 @@ struct Bench {
     log_start: i64,
     recovery_point: i64,
     high_watermark: i64,
+    compacted: bool,
 }
 
 impl Bench {
@@ -48,7 +49,7 @@ impl Bench {
             producer_id_expiration_ms: i64::MAX,
             ..LogConfig::default()
         };
-        Self { disk, config, log_start: 0, recovery_point: 0, high_watermark: 0 }
+        Self { disk, config, log_start: 0, recovery_point: 0, high_watermark: 0, compacted: false }
     }
 
     fn with(change: impl FnOnce(&mut LogConfig)) -> Self {
@@ -68,7 +69,7 @@ impl Bench {
             log_start_offset: self.log_start,
             recovery_point: self.recovery_point,
             high_watermark: self.high_watermark,
-            compacted: false,
+            compacted: self.compacted,
             clean,
             now: Wall(0),
             seed: 1,

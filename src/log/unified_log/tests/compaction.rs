@@ -294,6 +294,46 @@ fn a_round_over_a_log_that_changed_is_thrown_away() {
 }
 
 #[test]
+fn a_batch_that_expands_too_far_is_kept_and_supersedes_nothing() {
+    let mut bench = bench();
+    bench.config.max_message_bytes = 20;
+    let mut log = bench.open(false);
+    put_keyed(&mut log, &keyed(&[("a", Some("1"))], 1, CompressionType::None));
+    let wide = "0".repeat(3_000);
+    put_keyed(&mut log, &keyed(&[("a", Some(&wide))], 1, CompressionType::Lz4));
+    put_keyed(&mut log, &keyed(&[("a", Some(&wide)), ("b", Some("1"))], 1, CompressionType::Lz4));
+    put_keyed(&mut log, &keyed(&[("b", Some("2"))], 1, CompressionType::None));
+    log.roll_active(Wall(0)).unwrap();
+    compact(&mut log, None, 0, WIDE).unwrap();
+    assert_eq!(offsets(&log), [0, 1, 2, 3, 4]);
+    bench.config.max_message_bytes = 2_000;
+    log.set_config(Arc::new(bench.config.clone()));
+    compact(&mut log, None, 0, WIDE).unwrap();
+    assert_eq!(offsets(&log), [2, 4]);
+}
+
+#[test]
+fn gaps_are_no_damage_once_the_topic_is_no_longer_compacted() {
+    let mut bench = bench();
+    let mut log = bench.open(false);
+    for n in 0..6 {
+        put_keyed(&mut log, &keyed(&[("a", Some("1"))], n, CompressionType::None));
+    }
+    log.roll_active(Wall(0)).unwrap();
+    put_keyed(&mut log, &keyed(&[("b", Some("1"))], 6, CompressionType::None));
+    compact(&mut log, None, 0, WIDE).unwrap();
+    assert_eq!(offsets(&log), [5, 6]);
+    drop(log);
+    bench.config.cleanup_policy = CleanupPolicy { delete: true, compact: false };
+    bench.compacted = true;
+    let log = bench.open(false);
+    assert_eq!((offsets(&log), log.recovery().bytes_cut), (vec![5, 6], 0));
+    drop(log);
+    bench.compacted = false;
+    assert!(bench.open(false).recovery().bytes_cut > 0, "what the mark is for");
+}
+
+#[test]
 fn a_damaged_batch_is_told_and_nothing_changes() {
     let bench = bench();
     let mut log = bench.open(false);
