@@ -19,11 +19,13 @@ use super::view::{LogView, Published};
 
 mod batch;
 mod compaction;
+mod files;
 pub mod offset_map;
 mod transactions;
 
 pub use compaction::{CleanedSegment, Compaction, CompactionError, Pace};
-pub(super) use compaction::{LastBatch, Parts, discard};
+pub(super) use compaction::{LastBatch, Parts};
+pub(super) use files::discard;
 
 /// How much of a log a round would look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
