@@ -80,6 +80,8 @@ pub struct ListenerConfig {
     pub sasl_mechanisms: Vec<String>,
     /// What JAAS says, by mechanism.
     pub jaas: BTreeMap<String, Credentials>,
+    /// How long a login lasts, by mechanism; 0 and less: for ever.
+    pub connections_max_reauth_ms: BTreeMap<String, i64>,
     /// Set exactly for TLS listeners.
     pub tls: Option<TlsFiles>,
     pub max_connections: i32,
@@ -262,7 +264,15 @@ impl Parts<'_> {
             let tls =
                 endpoint.protocol.is_tls().then(|| tls::read(name, &self.written, &self.guard(values), out)).flatten();
             self.judge_openness(endpoint, &mechanisms, allowed.as_deref(), out);
-            let limit = |key: &str| self.listener_int(&prefix, key, values);
+            let limit = |key: &str| {
+                let number = self.prefixed_number(&[&prefix], key, values);
+                i32::try_from(number).unwrap_or(i32::MAX)
+            };
+            let reauth = mechanisms.iter().map(|mechanism| {
+                let own = format!("{prefix}{}.", mechanism.to_lowercase());
+                (mechanism.clone(), self.prefixed_number(&[&own, &prefix], "connections.max.reauth.ms", values))
+            });
+            let connections_max_reauth_ms = reauth.collect();
             let (host, port) = advertised.map_or(("", endpoint.port), |told| (told.host.as_str(), told.port));
             configs.push(ListenerConfig {
                 name: name.clone(),
@@ -275,6 +285,7 @@ impl Parts<'_> {
                 protocol: endpoint.protocol,
                 sasl_mechanisms: mechanisms,
                 jaas,
+                connections_max_reauth_ms,
                 tls,
                 max_connections: limit("max.connections"),
                 max_connection_creation_rate: limit("max.connection.creation.rate"),
@@ -285,11 +296,11 @@ impl Parts<'_> {
         configs
     }
 
-    fn listener_int(&self, prefix: &str, key: &str, values: &Values) -> i32 {
-        let own = self.written.get(&format!("{prefix}{key}"));
-        let own = own.and_then(|written| keys::broker(key)?.validate(written.text()).ok());
-        let number = own.unwrap_or_else(|| values.get(key)).number().unwrap_or(0);
-        i32::try_from(number).unwrap_or(i32::MAX)
+    /// What is written behind the first of the prefixes that is there, or else what holds for the whole node.
+    fn prefixed_number(&self, prefixes: &[&str], key: &str, values: &Values) -> i64 {
+        let mut own = prefixes.iter().filter_map(|prefix| self.written.get(&format!("{prefix}{key}")));
+        let own = own.next().and_then(|written| keys::broker(key)?.validate(written.text()).ok());
+        own.unwrap_or_else(|| values.get(key)).number().unwrap_or(0)
     }
 
     /// The mechanisms of one listener; those that are not built are refused.

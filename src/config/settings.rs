@@ -83,6 +83,7 @@ settings! {
     broker_session_timeout_ms: i32 = "broker.session.timeout.ms";
     connection_failed_authentication_delay_ms: i32 = "connection.failed.authentication.delay.ms";
     connections_max_idle_ms: i64 = "connections.max.idle.ms";
+    connections_max_reauth_ms: i64 = "connections.max.reauth.ms";
     cordoned_log_dirs: Vec<String> = "cordoned.log.dirs";
     default_replication_factor: i32 = "default.replication.factor";
     delete_topic_enable: bool = "delete.topic.enable";

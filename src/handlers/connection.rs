@@ -1,6 +1,7 @@
 //! A connection as handlers see it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +21,17 @@ pub struct Listener {
     pub is_controller: bool,
     /// Enabled mechanisms in the order of `sasl.enabled.mechanisms`.
     pub sasl_mechanisms: Vec<Arc<str>>,
-    /// `connections.max.reauth.ms`; zero: sessions never end.
-    pub max_reauth: Duration,
+    /// `connections.max.reauth.ms` by mechanism; those that are not in it have sessions that never end.
+    pub max_reauth: BTreeMap<Arc<str>, Duration>,
     /// `connection.failed.authentication.delay.ms`
     pub failed_authentication_delay: Duration,
+}
+
+impl Listener {
+    /// How long a login by this mechanism lasts; zero: for ever.
+    pub fn max_reauth(&self, mechanism: &str) -> Duration {
+        self.max_reauth.get(mechanism).copied().unwrap_or_default()
+    }
 }
 
 /// How far a connection has come in saying who it is.
@@ -68,6 +76,8 @@ pub struct Connection {
     pub auth: RefCell<AuthState>,
     /// The mechanism's side of [`AuthState::Sasl`].
     pub sasl: RefCell<Option<SaslExchange>>,
+    /// When the last login began that renewed a session.
+    pub renewed: Cell<Option<Mono>>,
     pub software: RefCell<ClientSoftware>,
     /// ApiVersions was answered before SaslHandshake: a second one closes.
     pub greeted: Cell<bool>,

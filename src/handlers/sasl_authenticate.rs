@@ -222,7 +222,7 @@ fn accepted(
         connection.listener.name,
         mechanism.name(),
     );
-    let lifetime = connection.listener.max_reauth;
+    let lifetime = connection.listener.max_reauth(mechanism.name());
     let expires = (!lifetime.is_zero()).then(|| broker.clock.mono().plus(lifetime));
     let mechanism = Some(mechanism.name().into());
     *connection.auth.borrow_mut() = AuthState::Authenticated(Identity { principal, mechanism, expires });

@@ -2,20 +2,18 @@
 //!
 //! Picks the mechanism. After v0 the tokens come raw, without Kafka's headers. A mechanism that the listener does not
 //! offer is answered with UNSUPPORTED_SASL_MECHANISM and the list of those it does, then the connection is closed at once.
-//! On an authenticated connection ILLEGAL_SASL_STATE without a list, and the connection stays open; unless
-//! `connections.max.reauth.ms` is set: then a second later it begins a new login (KIP-368).
+//! On an authenticated connection ILLEGAL_SASL_STATE without a list, and the connection stays open; unless its session
+//! ends one day (`connections.max.reauth.ms`): then it begins the login that renews it (KIP-368), at most once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::connection::Identity;
 use super::reply::Responder;
 use super::sasl_authenticate::SaslExchange;
-use super::{AuthState, Order, Reply, RequestContext, Spec};
+use super::{AuthState, CloseReason, Order, Reply, RequestContext, Spec};
 use crate::model::error_code::ErrorCode;
-use crate::model::time::Mono;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::sasl_handshake_request::SaslHandshakeRequest;
 use crate::protocol::messages::sasl_handshake_response::SaslHandshakeResponse;
@@ -28,15 +26,24 @@ pub(super) const SPEC: Spec = Spec {
     ..Spec::new(ApiKey::SaslHandshake, Order::Barrier, |context, body| Box::pin(handle(context, body)))
 };
 
-/// A client that logs in again sooner than this after its login is told that it is out of order, as in Kafka.
-const MIN_SESSION: Duration = Duration::from_secs(1);
+/// A client that renews its session twice within this time is told that it is out of order, as in Kafka.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = SaslHandshakeRequest::decode(&mut Reader::new(body), context.header.api_version)?;
     let (connection, responder) = (context.connection, context.responder());
     let previous = match &*connection.auth.borrow() {
         AuthState::Hello => None,
-        AuthState::Authenticated(identity) if may_log_in_again(context, identity) => Some(identity.clone()),
+        AuthState::Authenticated(identity) if identity.expires.is_some() && may_renew(context) => {
+            Some(identity.clone())
+        }
+        AuthState::Authenticated(identity)
+            if identity.expires.is_some_and(|end| end <= context.broker.clock.mono()) =>
+        {
+            return Ok(Reply::Close(CloseReason::Protocol(
+                "the session has expired, and it was to be renewed only a moment after the last time",
+            )));
+        }
         AuthState::Authenticated(_) => return Ok(Reply::Now(refusal(responder, ErrorCode::IllegalSaslState, vec![]))),
         AuthState::Sasl { .. } | AuthState::Failed => {
             let response = refusal(responder, ErrorCode::IllegalSaslState, vec![]);
@@ -64,11 +71,14 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     Ok(Reply::Now(refusal(responder, ErrorCode::None, offered)))
 }
 
-/// Sessions end here, this one came by SASL, and it did not begin a moment ago.
-fn may_log_in_again(context: &RequestContext<'_>, identity: &Identity) -> bool {
-    let max_reauth = context.connection.listener.max_reauth;
-    let began = identity.expires.map(|end| Mono(end.0.saturating_sub(Mono::default().plus(max_reauth).0)));
-    identity.mechanism.is_some() && began.is_some_and(|began| context.broker.clock.mono().since(began) >= MIN_SESSION)
+/// Not a moment after it was renewed. The first time may follow the login at once.
+fn may_renew(context: &RequestContext<'_>) -> bool {
+    let (now, renewed) = (context.broker.clock.mono(), &context.connection.renewed);
+    if renewed.get().is_some_and(|began| now.since(began) < MIN_INTERVAL) {
+        return false;
+    }
+    renewed.set(Some(now));
+    true
 }
 
 fn refusal(responder: Responder, code: ErrorCode, mechanisms: Vec<bytestring::ByteString>) -> super::Response {

@@ -54,6 +54,8 @@ pub enum Verdict {
     IllegalSaslState,
     /// Close without an answer.
     Close(Refused),
+    /// The session has ended, and this does not renew it: close without an answer.
+    Expired,
 }
 
 /// Why a frame does not pass. Printed for the operator, never sent.
@@ -67,8 +69,6 @@ pub enum Refused {
     GreetedTwice,
     #[error("api key {0} during SASL authentication")]
     DuringAuthentication(i16),
-    #[error("the session has expired and no new login was begun")]
-    Expired,
     #[error("a request after a failed login")]
     AfterFailure,
 }
@@ -92,7 +92,7 @@ pub fn judge(connection: &Connection, frame: &Bytes, now: Mono) -> Verdict {
         (AuthState::Sasl { .. }, Some(ApiKey::ApiVersions | ApiKey::SaslHandshake)) => Verdict::IllegalSaslState,
         (AuthState::Sasl { .. }, _) => Verdict::Close(Refused::DuringAuthentication(key)),
         (AuthState::Authenticated(identity), api) => match identity.expires {
-            Some(expires) if expires <= now && api != Some(ApiKey::SaslHandshake) => Verdict::Close(Refused::Expired),
+            Some(expires) if expires <= now && api != Some(ApiKey::SaslHandshake) => Verdict::Expired,
             _ => Verdict::Request,
         },
     }
@@ -152,6 +152,7 @@ impl FrameLimits {
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -168,7 +169,7 @@ mod tests {
             protocol: SecurityProtocol::SaslPlaintext,
             is_controller: false,
             sasl_mechanisms: vec!["PLAIN".into()],
-            max_reauth: Duration::ZERO,
+            max_reauth: BTreeMap::new(),
             failed_authentication_delay: Duration::ZERO,
         };
         Connection {
@@ -178,6 +179,7 @@ mod tests {
             host: "127.0.0.1".into(),
             auth: RefCell::new(auth),
             sasl: RefCell::default(),
+            renewed: Cell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
             writes: RefCell::default(),
@@ -195,7 +197,7 @@ mod tests {
             let frame = Bytes::copy_from_slice(&[&key.to_be_bytes()[..], &[0; 8]].concat());
             match judge(connection, &frame, NOW) {
                 Verdict::Request => passing.push(key),
-                Verdict::Close(_) => {}
+                Verdict::Close(_) | Verdict::Expired => {}
                 Verdict::IllegalSaslState => assert!(matches!(key, 17 | 18), "{key} is closed without an answer"),
                 Verdict::Token => panic!("{key} is no token"),
             }

@@ -30,6 +30,7 @@ use crate::network::transport::Transport;
 use crate::quota::memory::Budget;
 use crate::replica::doorbell::Doorbell;
 use crate::security::authorizer::host::java_host_text;
+use crate::security::one_line::OneLine;
 use crate::telemetry::once_per::OncePer;
 
 /// Accepted connections that wait for a thread to take them.
@@ -225,6 +226,7 @@ impl<S: Service> Processor<S> {
             host: java_host_text(peer.ip()).into(),
             auth: RefCell::new(auth),
             sasl: RefCell::default(),
+            renewed: Cell::default(),
             software: RefCell::default(),
             greeted: Cell::new(false),
             writes: RefCell::default(),
@@ -250,7 +252,10 @@ impl<S: Service> Processor<S> {
         let key = (name.clone(), connection.peer.ip(), discriminant(ended));
         let Some(held_back) = self.facilities.lines.lock().permit(key, self.service.mono()) else { return };
         let more = if held_back > 0 { format!(" ({held_back} more like it)") } else { String::new() };
-        let what = self.explain(spec, ended);
+        let what = match ended {
+            Ended::Expired => expired(connection),
+            _ => self.explain(spec, ended),
+        };
         match ended {
             Ended::Spoken(_) => info!(target: "schloss.network", "listener {name} {port}: {host} {what}{more}"),
             Ended::Refused(_) | Ended::Handshake(_) | Ended::Login => {
@@ -289,6 +294,25 @@ impl<S: Service> Processor<S> {
         let bound = self.facilities.bound.get()?;
         bound.iter().find(|other| other.protocol.is_tls() && other.protocol.is_sasl() == sasl)
     }
+}
+
+/// What the operator has to know of a session that was not renewed.
+fn expired(connection: &Connection) -> String {
+    let auth = connection.auth.borrow();
+    let AuthState::Authenticated(identity) = &*auth else { return Ended::Expired.to_string() };
+    let mechanism = identity.mechanism.as_deref().unwrap_or_default();
+    let lasts_ms = connection.listener.max_reauth(mechanism).as_millis();
+    let software = connection.software.borrow();
+    let client = format!("{} {}", software.name, software.version);
+    let client = if client.trim().is_empty() { String::new() } else { format!(" ({})", OneLine(client.trim())) };
+    format!(
+        "the session of user={}{client} by {mechanism} has expired after connections.max.reauth.ms={lasts_ms} and the \
+         client did not log in again; fix: use a client that does (KIP-368), or give it more time by \
+         {}{}.connections.max.reauth.ms",
+        OneLine(identity.principal.name()),
+        connection.listener.name.config_prefix(),
+        mechanism.to_lowercase(),
+    )
 }
 
 /// Whether a line about it helps the operator: a peer's mistake, not a peer's leaving.

@@ -47,6 +47,8 @@ pub enum Ended {
     AfterFlush,
     #[error("{0}")]
     Refused(#[from] Refused),
+    #[error("the session has expired and the client did not log in again")]
+    Expired,
     #[error("{0}")]
     Frame(#[from] FrameError),
     #[error("request header: {0}")]

@@ -57,7 +57,12 @@ fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec
             protocol: listener.protocol,
             is_controller: listener.is_controller,
             sasl_mechanisms: listener.sasl_mechanisms.iter().map(|m| m.as_str().into()).collect(),
-            max_reauth: Duration::ZERO,
+            max_reauth: listener
+                .connections_max_reauth_ms
+                .iter()
+                .filter(|(_, ms)| **ms > 0)
+                .map(|(mechanism, ms)| (mechanism.as_str().into(), millis(*ms)))
+                .collect(),
             failed_authentication_delay: millis(settings.connection_failed_authentication_delay_ms.into()),
         }),
         host: listener.host.clone(),

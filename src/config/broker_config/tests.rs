@@ -555,11 +555,30 @@ fn misspelt_keys_refuse_where_they_would_protect() {
     assert_eq!(errors("listener.name.plaintext.ssl.clinet.auth=none"), ["P0401"]);
     assert_eq!(errors("listener.name.plaintext.num.partitions=3"), ["P0406"]);
     assert_eq!(errors("listener.name.ext.max.connections=3"), ["P0404"]);
-    assert_eq!(errors("connections.max.reauth.ms=5"), ["P0403"]);
+    assert_eq!(errors("sasl.login.class=x.Y"), ["P0403"]);
     assert_eq!(errors("sasl.kerberos.kinit.cmd=/usr/bin/kinit"), [""; 0]);
     let loaded = load("num.partition=3").unwrap();
     let unknown = loaded.warnings.iter().find(|d| d.code == Code::P0402).unwrap();
     assert_eq!(unknown.label(Lang::En), "did you mean num.partitions ?");
+}
+
+#[test]
+fn the_life_of_a_session_is_the_mechanisms_own_or_the_listeners_or_the_nodes() {
+    let text =
+        "listeners=SASL_PLAINTEXT://127.0.0.1:1,OTHER://127.0.0.1:2\nsasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+                listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,OTHER:SASL_PLAINTEXT\n\
+                inter.broker.listener.name=OTHER\nsasl.mechanism.inter.broker.protocol=PLAIN\n\
+                connections.max.reauth.ms=3000\nlistener.name.other.connections.max.reauth.ms=2000\n\
+                listener.name.other.scram-sha-512.connections.max.reauth.ms=-1\n\
+                listener.name.sasl_plaintext.plain.connections.max.reauth.ms=1000\n\
+                listener.name.sasl_plaintext.plain.sasl.jaas.config=JAAS user_a=\"b\";\n\
+                listener.name.other.plain.sasl.jaas.config=JAAS username=\"a\" password=\"b\" user_a=\"b\";"
+            .replace("JAAS", "org.apache.kafka.common.security.plain.PlainLoginModule required");
+    let config = load(&text).unwrap().config;
+    let lives: Vec<Vec<i64>> =
+        config.listeners.iter().map(|l| l.connections_max_reauth_ms.values().copied().collect()).collect();
+    assert_eq!(lives, [[1000, 3000], [2000, -1]]);
+    assert_eq!(config.settings.connections_max_reauth_ms, 3000);
 }
 
 #[test]

@@ -30,7 +30,7 @@ keys! { BROKER: "Every key of Kafka 4.3.1 that a broker or controller has, and i
     "config.providers"                                             list     ""             (list)             cluster node      low    used    "Names of config providers for `${name:path:key}`; file, env and dir need no declaration.";
     "connection.failed.authentication.delay.ms"                    int      "100"          (at_least 0)       fixed   node      low    used    "Wait before a failed login is answered, against guessing.";
     "connections.max.idle.ms"                                      long     "600000"       (any)              fixed   node      medium used    "Idle time after which a connection is closed; negative means never.";
-    "connections.max.reauth.ms"                                    long     "0"            (any)              fixed   mechanism medium refused "Time after which a SASL connection must authenticate again; 0 means never.";
+    "connections.max.reauth.ms"                                    long     "0"            (any)              fixed   mechanism medium used    "Time after which a SASL connection must authenticate again; 0 means never.";
     "controlled.shutdown.enable"                                   boolean  "true"         (any)              fixed   node      medium quiet   "Whether a broker hands its leaderships over before it stops.";
     "controller.listener.names"                                    list     required       (non_empty list)   fixed   node      high   used    "Listeners of the controller, separated by commas.";
     "controller.performance.always.log.threshold.ms"               long     "2000"         (at_least 0)       fixed   internal  medium quiet   "Controller events slower than this are logged.";

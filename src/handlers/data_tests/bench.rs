@@ -1,7 +1,7 @@
 //! A broker without sockets: topics in an image, rights in an authorizer, lanes that work when the test says so.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -103,7 +103,7 @@ impl House {
             protocol: SecurityProtocol::Plaintext,
             is_controller: false,
             sasl_mechanisms: Vec::new(),
-            max_reauth: Duration::ZERO,
+            max_reauth: BTreeMap::new(),
             failed_authentication_delay: Duration::ZERO,
         };
         let house = Self { bench, broker: Arc::new(broker), rules, listener: Arc::new(listener) };
@@ -185,6 +185,7 @@ impl House {
             host: "127.0.0.1".into(),
             auth: RefCell::new(AuthState::Authenticated(identity)),
             sasl: RefCell::default(),
+            renewed: Cell::default(),
             software: RefCell::default(),
             greeted: Cell::new(true),
             writes: RefCell::default(),

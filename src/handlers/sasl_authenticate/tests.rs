@@ -104,7 +104,7 @@ fn house(max_reauth: Duration) -> House {
         protocol: SecurityProtocol::SaslPlaintext,
         is_controller: false,
         sasl_mechanisms: ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-256"].map(Into::into).to_vec(),
-        max_reauth,
+        max_reauth: SaslMechanism::ALL.map(|mechanism| (mechanism.name().into(), max_reauth)).into(),
         failed_authentication_delay: Duration::from_millis(100),
     };
     House { broker: Arc::new(broker), clock, listener: Arc::new(listener) }
@@ -119,6 +119,7 @@ impl House {
             host: "127.0.0.1".into(),
             auth: RefCell::new(AuthState::Hello),
             sasl: RefCell::default(),
+            renewed: Cell::default(),
             software: RefCell::new(ClientSoftware::default()),
             greeted: Cell::new(false),
             writes: RefCell::default(),
@@ -279,13 +280,41 @@ fn a_session_is_renewed_by_the_same_user_only() {
         house.handshake(&connection, 1, "PLAIN").await;
         let lifetime = [&[0; 8][..], &60_000_i64.to_be_bytes()].concat();
         assert_eq!(house.authenticate(&connection, "\0alice\0alice-secret").await, Answer::Stays(lifetime.clone()));
-        // Within the first second it is out of order, as in Kafka.
-        assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Stays(b"\0\x22\0\0\0\0".to_vec()));
-        house.clock.0.fetch_add(30_000_000_000, Ordering::Relaxed);
+        let expires = || match &*connection.auth.borrow() {
+            AuthState::Authenticated(identity) => identity.expires,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expires(), Some(Mono(160_000_000_000)));
+        // The first time at once, as in Kafka; the second time not within a second.
+        for wait in [0, 30_000_000_000] {
+            house.clock.0.fetch_add(wait, Ordering::Relaxed);
+            assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Stays([&[0, 0], LIST].concat()));
+            let again = house.authenticate(&connection, "\0alice\0alice-secret").await;
+            assert_eq!(again, Answer::Stays(lifetime.clone()));
+            assert_eq!(expires(), Some(Mono(160_000_000_000 + wait)));
+            assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Stays(b"\0\x22\0\0\0\0".to_vec()));
+        }
+        // Long after the end it is still a new login that is asked for, and one is enough.
+        house.clock.0.fetch_add(600_000_000_000, Ordering::Relaxed);
         assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Stays([&[0, 0], LIST].concat()));
         assert_eq!(house.authenticate(&connection, "\0alice\0alice-secret").await, Answer::Stays(lifetime));
-        let AuthState::Authenticated(identity) = &*connection.auth.borrow() else { panic!() };
-        assert_eq!(identity.expires, Some(Mono(190_000_000_000)));
+    });
+}
+
+/// Shorter sessions than Kafka's least interval between two renewals can't be renewed twice.
+#[test]
+fn a_session_that_ends_within_a_second_of_its_renewal_is_lost() {
+    run(async {
+        let house = house(Duration::from_millis(300));
+        let connection = house.connect();
+        house.handshake(&connection, 1, "PLAIN").await;
+        house.authenticate(&connection, "\0alice\0alice-secret").await;
+        house.handshake(&connection, 1, "PLAIN").await;
+        house.authenticate(&connection, "\0alice\0alice-secret").await;
+        house.clock.0.fetch_add(200_000_000, Ordering::Relaxed);
+        assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Stays(b"\0\x22\0\0\0\0".to_vec()));
+        house.clock.0.fetch_add(200_000_000, Ordering::Relaxed);
+        assert_eq!(house.handshake(&connection, 1, "PLAIN").await, Answer::Dropped);
     });
 }
 

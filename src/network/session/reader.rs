@@ -218,6 +218,7 @@ impl<S: Service> Session<S> {
         let verdict = judge(&self.connection, &frame, self.now());
         let (reply, order) = match verdict {
             Verdict::Close(refused) => return Err(refused.into()),
+            Verdict::Expired => return Err(Ended::Expired),
             Verdict::Token => {
                 self.answered().await;
                 (self.processor.service.token(&self.connection, frame).await, Order::Barrier)

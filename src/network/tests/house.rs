@@ -1,5 +1,6 @@
 //! The house, its listeners, and a client that sends raw frames.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -162,7 +163,7 @@ pub(super) fn spec(name: &str, protocol: SecurityProtocol, tls: Option<ServerCon
         protocol,
         is_controller: false,
         sasl_mechanisms: vec!["PLAIN".into()],
-        max_reauth: Duration::ZERO,
+        max_reauth: BTreeMap::new(),
         failed_authentication_delay: Duration::from_millis(50),
     };
     ListenerSpec {
