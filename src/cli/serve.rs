@@ -91,6 +91,9 @@ pub(super) fn announce(loaded: &Loaded, lang: Lang) {
             Severity::Note => tracing::info!(target: "schloss.config", "{}", line.trim_end()),
             _ => tracing::warn!(target: "schloss.config", "{}", line.trim_end()),
         }
+        for detail in finding.details() {
+            tracing::debug!(target: "schloss.config", "{detail}");
+        }
     }
 }
 

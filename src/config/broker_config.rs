@@ -115,6 +115,8 @@ pub struct BrokerConfig {
     pub max_connections_per_ip_overrides: Vec<(String, i32)>,
     /// `schloss.scram.doubled.nonce=accept`
     pub accepts_doubled_nonce: bool,
+    /// The server.properties, if there is one.
+    pub file: Option<PathBuf>,
     /// Where the node's own secret and stamp are kept.
     pub state_dir: PathBuf,
     pub settings: Settings,
@@ -196,6 +198,7 @@ impl BrokerConfig {
             authorization,
             max_connections_per_ip_overrides: per_ip,
             accepts_doubled_nonce: values.string("schloss.scram.doubled.nonce").as_deref() != Some("refuse"),
+            file: parts.sources.file.clone(),
             state_dir: parts.state_dir(&values),
             settings,
             values: Arc::new(values),
@@ -292,6 +295,7 @@ impl Parts<'_> {
                 sasl_server_max_receive_size: limit("sasl.server.max.receive.size"),
             });
         }
+        logins.finish(out);
         self.check_inter_broker(listeners, &configs, values, out);
         configs
     }

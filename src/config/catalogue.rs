@@ -185,8 +185,8 @@ catalogue! {
         en ["a broker does not read sasl.jaas.config without a listener and a mechanism in front of it", "has no effect", "listener.name.<listener>.<mechanism>.sasl.jaas.config, both in lower case"]
         zh ["代理不读取前面没有监听器和机制的 sasl.jaas.config", "不起作用", "listener.name.<listener>.<mechanism>.sasl.jaas.config，两者均为小写"]
     J0201
-        en ["PLAIN password of user '{0}' is stored in clear text", "", "an argon2id hash ($argon2id$...) may stand in its place"]
-        zh ["用户“{0}”的 PLAIN 密码以明文存放", "", "可以改用 argon2id 哈希（$argon2id$...）"]
+        en ["{0} PLAIN users have their passwords here in clear text: {1}", "", "an argon2id hash ($argon2id$...) may stand in its place"]
+        zh ["这里有 {0} 个 PLAIN 用户的密码以明文存放：{1}", "", "可以改用 argon2id 哈希（$argon2id$...）"]
     J0202
         en ["the password of '{0}' is one that documentation prints as a sample", "known to everybody", "choose another one"]
         zh ["“{0}”的密码是文档中印出的示例密码", "人人皆知", "请换一个"]

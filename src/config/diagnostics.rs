@@ -38,13 +38,24 @@ pub struct Diagnostic {
     /// Other places that belong to it, for example the first of two sections of one name.
     related: Vec<Place>,
     notes: Vec<String>,
+    /// What it sums up, one line each. Not rendered: for those who ask for more.
+    details: Vec<String>,
     /// Text to paste; stands in place of the catalogue's help.
     help: Option<String>,
 }
 
 impl Diagnostic {
     pub fn new(severity: Severity, code: Code) -> Self {
-        Self { code, severity, args: Vec::new(), place: None, related: Vec::new(), notes: Vec::new(), help: None }
+        Self {
+            code,
+            severity,
+            args: Vec::new(),
+            place: None,
+            related: Vec::new(),
+            notes: Vec::new(),
+            details: Vec::new(),
+            help: None,
+        }
     }
 
     pub fn error(code: Code) -> Self {
@@ -87,6 +98,16 @@ impl Diagnostic {
     pub fn with_note(mut self, text: impl fmt::Display) -> Self {
         self.notes.push(text.to_string());
         self
+    }
+
+    #[must_use]
+    pub fn with_detail(mut self, text: impl fmt::Display) -> Self {
+        self.details.push(text.to_string());
+        self
+    }
+
+    pub fn details(&self) -> &[String] {
+        &self.details
     }
 
     #[must_use]

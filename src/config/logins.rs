@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::broker_config::Parts;
 use super::diagnostics::{Code, Diagnostic, Diagnostics};
-use super::jaas::check::{Credentials, ModuleKind, Rules, check, credentials};
+use super::jaas::check::{ClearPasswords, Credentials, ModuleKind, Rules, check, credentials};
 use super::jaas::{self, Expansions, JaasFile, LoginModule};
 use super::jvm;
 use super::tls::Guard;
@@ -24,6 +24,7 @@ pub(super) struct Logins<'a> {
     rules: Rules,
     guard: Guard,
     judged: Vec<String>,
+    clear: ClearPasswords,
 }
 
 impl<'a> Logins<'a> {
@@ -40,8 +41,15 @@ impl<'a> Logins<'a> {
             options.get(jvm::LOGIN_CONFIG).map(|path| PathBuf::from(path.strip_prefix("file:").unwrap_or(path)));
         let path = parts.sources.jaas.clone().or(named).or_else(beside);
         let expansions = Expansions { properties: Some(&options), env: Some(&parts.sources.env) };
-        let mut logins =
-            Self { parts, file: None, broken: false, rules, guard: parts.guard(values), judged: Vec::new() };
+        let mut logins = Self {
+            parts,
+            file: None,
+            broken: false,
+            rules,
+            guard: parts.guard(values),
+            judged: Vec::new(),
+            clear: ClearPasswords::default(),
+        };
         match path.map(|path| (jaas::read_file(&path, &expansions), path)) {
             Some((Ok(file), path)) => {
                 out.extend(file.warnings.clone());
@@ -84,11 +92,16 @@ impl<'a> Logins<'a> {
         Some(found)
     }
 
-    fn property(&self, written: &Written, out: &mut Diagnostics) -> Option<LoginModule> {
+    /// What is said once all listeners have been asked for.
+    pub(super) fn finish(self, out: &mut Diagnostics) {
+        out.extend(self.clear.findings(self.rules.profile));
+    }
+
+    fn property(&mut self, written: &Written, out: &mut Diagnostics) -> Option<LoginModule> {
         match jaas::parse_property(&written.value) {
             Ok((module, warnings)) => {
                 out.extend(warnings);
-                out.extend(check(std::slice::from_ref(&module), &self.rules));
+                out.extend(check(std::slice::from_ref(&module), &self.rules, &mut self.clear));
                 Some(module)
             }
             Err(errors) => {
@@ -111,7 +124,7 @@ impl<'a> Logins<'a> {
             None => ("KafkaServer", file.section("KafkaServer")?),
         };
         if !self.judged.iter().any(|judged| judged == name) {
-            out.extend(check(modules, &self.rules));
+            out.extend(check(modules, &self.rules, &mut self.clear));
             let holds_passwords = modules.iter().any(|module| !module.options.is_empty());
             if self.judged.is_empty() && holds_passwords {
                 out.extend_maybe(self.guard.check_mode(path, Code::J0203, None));

@@ -75,6 +75,11 @@ pub struct Response {
 }
 
 impl Response {
+    /// What closes a connection without an answer, but after the delay of one.
+    pub fn nothing() -> Self {
+        Self { bytes: Bytes::new(), files: Vec::new(), mute: None }
+    }
+
     /// Bytes on the wire, file ranges included.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.files.iter().map(|(_, range)| usize::try_from(range.len).unwrap_or(0)).sum::<usize>()

@@ -50,14 +50,9 @@ enum Outcome {
     /// The exchange goes on.
     Challenge(Vec<u8>),
     /// Logged in, for so long (zero: for ever).
-    Done {
-        last_message: Vec<u8>,
-        lifetime: Duration,
-    },
-    Refused {
-        text: String,
-        delay: Duration,
-    },
+    Done { last_message: Vec<u8>, lifetime: Duration },
+    /// Closed after the delay, without an answer if there is no text.
+    Refused { text: Option<String>, delay: Duration },
     /// Close without an answer.
     Dropped(CloseReason),
 }
@@ -82,7 +77,10 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         Outcome::Challenge(bytes) => Reply::Now(answer(ErrorCode::None, "", bytes, Duration::ZERO)),
         Outcome::Done { last_message, lifetime } => Reply::Now(answer(ErrorCode::None, "", last_message, lifetime)),
         Outcome::Refused { text, delay } => {
-            let response = answer(ErrorCode::SaslAuthenticationFailed, &text, Vec::new(), Duration::ZERO);
+            let response = match text {
+                Some(text) => answer(ErrorCode::SaslAuthenticationFailed, &text, Vec::new(), Duration::ZERO),
+                None => Response::nothing(),
+            };
             Reply::CloseAfterFlush { response, delay }
         }
         Outcome::Dropped(reason) => Reply::Close(reason),
@@ -96,10 +94,7 @@ pub async fn raw_token(broker: &Arc<Broker>, connection: &Rc<Connection>, token:
             Some(response) => Reply::Now(response),
             None => Reply::Close(CloseReason::Protocol("the answering SASL token is too long")),
         },
-        Outcome::Refused { delay, .. } => {
-            let response = Response { bytes: Bytes::new(), files: Vec::new(), mute: None };
-            Reply::CloseAfterFlush { response, delay }
-        }
+        Outcome::Refused { delay, .. } => Reply::CloseAfterFlush { response: Response::nothing(), delay },
         Outcome::Dropped(reason) => Reply::Close(reason),
     }
 }
@@ -119,13 +114,9 @@ async fn advance(broker: &Broker, connection: &Connection, token: &[u8]) -> Outc
     };
     let mechanism = exchange.server.mechanism();
     if let Some(text) = other_mechanism(&exchange, mechanism) {
-        return refused(
-            broker,
-            connection,
-            mechanism,
-            Cause::new(Reason::Malformed("other mechanism"), None),
-            Some(text),
-        );
+        // Kafka judges this when the handshake is answered already, and has nothing to say here.
+        let cause = Cause::new(Reason::Malformed("another mechanism in a new login on the same connection"), None);
+        return Outcome::Refused { text: None, delay: failed(broker, connection, mechanism, &cause, &text) };
     }
     match exchange.server.step(token) {
         Step::Challenge(bytes) => {
@@ -187,6 +178,7 @@ fn accepted(
     identity: verifier::Identity,
 ) -> Outcome {
     let principal = identity.principal();
+    let again = if previous.is_some() { "re-" } else { "" };
     if let Some(previous) = previous.filter(|p| p.principal != principal) {
         let (old, new) = (&previous.principal, &principal);
         let text = format!(
@@ -216,8 +208,9 @@ fn accepted(
     }
     tracing::debug!(
         target: FAILED_TARGET,
-        "Successfully authenticated with /{}: user={} listener={} mechanism={}",
+        "Successfully {again}authenticated with /{} (channelId={}): user={} listener={} mechanism={}",
         connection.host,
+        connection.id,
         OneLine(principal.name()),
         connection.listener.name,
         mechanism.name(),
@@ -237,12 +230,17 @@ fn refused(
     cause: Cause,
     text: Option<String>,
 ) -> Outcome {
-    *connection.auth.borrow_mut() = AuthState::Failed;
     let text = text.unwrap_or_else(|| cause.outward(mechanism));
-    log_failure(broker, connection, mechanism, &cause, &text);
+    let delay = failed(broker, connection, mechanism, &cause, &text);
+    Outcome::Refused { text: Some(text), delay }
+}
+
+/// Nothing passes any more, and the operator knows why. How long the peer waits for it.
+fn failed(broker: &Broker, connection: &Connection, mechanism: SaslMechanism, cause: &Cause, told: &str) -> Duration {
+    *connection.auth.borrow_mut() = AuthState::Failed;
+    log_failure(broker, connection, mechanism, cause, told);
     let now = broker.clock.mono();
-    let delay = broker.logins.verifier.failed(connection.peer.ip(), cause.user.as_deref(), now);
-    Outcome::Refused { text, delay }
+    broker.logins.verifier.failed(connection.peer.ip(), cause.user.as_deref(), now)
 }
 
 fn other_mechanism(exchange: &SaslExchange, mechanism: SaslMechanism) -> Option<String> {

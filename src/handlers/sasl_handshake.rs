@@ -4,6 +4,7 @@
 //! offer is answered with UNSUPPORTED_SASL_MECHANISM and the list of those it does, then the connection is closed at once.
 //! On an authenticated connection ILLEGAL_SASL_STATE without a list, and the connection stays open; unless its session
 //! ends one day (`connections.max.reauth.ms`): then it begins the login that renews it (KIP-368), at most once a second.
+//! There a mechanism that is not offered closes the connection without an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 
 use super::reply::Responder;
 use super::sasl_authenticate::SaslExchange;
-use super::{AuthState, CloseReason, Order, Reply, RequestContext, Spec};
+use super::{AuthState, CloseReason, Order, Reply, RequestContext, Response, Spec};
 use crate::model::error_code::ErrorCode;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::sasl_handshake_request::SaslHandshakeRequest;
@@ -61,7 +62,11 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
             connection.listener.sasl_mechanisms.join(", "),
         );
         *connection.auth.borrow_mut() = AuthState::Failed;
-        let response = refusal(responder, ErrorCode::UnsupportedSaslMechanism, offered);
+        let response = match previous {
+            None => refusal(responder, ErrorCode::UnsupportedSaslMechanism, offered),
+            // As Kafka, which has no answer here when a session is to be renewed.
+            Some(_) => Response::nothing(),
+        };
         return Ok(Reply::CloseAfterFlush { response, delay: Duration::ZERO });
     };
     let mechanism: Arc<str> = server.mechanism().name().into();
@@ -81,7 +86,7 @@ fn may_renew(context: &RequestContext<'_>) -> bool {
     true
 }
 
-fn refusal(responder: Responder, code: ErrorCode, mechanisms: Vec<bytestring::ByteString>) -> super::Response {
+fn refusal(responder: Responder, code: ErrorCode, mechanisms: Vec<bytestring::ByteString>) -> Response {
     let response = SaslHandshakeResponse { error_code: code.code(), mechanisms };
     responder.respond(&response)
 }

@@ -21,7 +21,7 @@ use super::lifecycle::{Lifecycle, LifecycleError, Registration};
 use super::listeners::{self, ListenerError};
 use super::logins::{LoginsError, logins};
 use super::metadata_log;
-use super::node_state::{NodeSecret, NodeState};
+use super::node_state::{NodeSecret, NodeState, Owner};
 use super::producer_ids::ProducerIdBlocks;
 use super::publisher::{Backlog, PartitionPublisher, subscriber, uuid};
 use super::topic_configs::{partition_settings, topic_config};
@@ -67,7 +67,7 @@ pub enum StartError {
     Format(#[from] FormatError),
     #[error(
         "{dir} is empty, but this node belonged to cluster {cluster}: a lost disk is not formatted by itself. If the data \
-         is meant to be gone, remove {stamp}", dir = dir.display(), stamp = stamp.display()
+         is meant to be gone, remove the line of that cluster from {stamp}", dir = dir.display(), stamp = stamp.display()
     )]
     LostDisk { dir: PathBuf, cluster: String, stamp: PathBuf },
     #[error("{0}")]
@@ -192,7 +192,7 @@ impl Parts {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let mut random = SystemRandom;
         let specs = listeners::specs(&config)?;
-        let state = NodeState::new(&config.state_dir);
+        let state = NodeState::new(&config.state_dir, owner(&config));
         format_if_new(&config, &state, &*disk, &mut random, &*clock)?;
         let replicas_of: Arc<OnceLock<Weak<ReplicaManager>>> = Arc::default();
         let (offline, offline_directories) = watch::channel(Vec::new());
@@ -509,6 +509,10 @@ fn start_log_dirs(
     })?)
 }
 
+fn owner(config: &BrokerConfig) -> Owner {
+    Owner::new(config.node_id, config.file.as_deref(), &config.log_dirs)
+}
+
 /// The node's secret and stamp, outside the data directories; in profile *compat* a state directory that can't be
 /// written is replaced by the first log directory.
 fn keep_state(
@@ -525,7 +529,7 @@ fn keep_state(
                 "{error}; the node's secret is kept in {} instead (set schloss.state.dir)",
                 dir.display()
             );
-            let beside = NodeState::new(&dir.join(".schloss"));
+            let beside = NodeState::new(&dir.join(".schloss"), owner(config));
             let secret = beside.secret(random)?;
             beside.stamp(cluster_id)?;
             Ok(secret)

@@ -492,3 +492,40 @@ fn a_file_of_the_zookeeper_years_formats_itself_once() {
     assert_eq!(broker.wait(), Some(74), "a lost disk is not a new cluster:\n{}", broker.output());
     assert!(broker.output().contains("belonged to cluster"), "{}", broker.output());
 }
+
+/// Two server files in one folder share what is kept beside them, not the cluster they belong to.
+#[test]
+fn a_second_server_file_beside_the_first_is_another_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, id: u16| {
+        let config = dir.path().join(format!("{name}.properties"));
+        let (port, data) = (free_port(), dir.path().join(name));
+        let text = format!(
+            "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect=localhost:2181\n",
+            data.display()
+        );
+        write(&config, &text);
+        (config, data)
+    };
+    let (one, two) = (file("one", 1), file("two", 2));
+    for (config, _) in [&one, &two, &one] {
+        let mut broker = Broker::start(&["serve", config.to_str().unwrap()], &[]);
+        assert_eq!(broker.stop(), Some(0));
+    }
+    let stamp = dir.path().join(".schloss/stamp");
+    assert_eq!(fs::read_to_string(&stamp).unwrap().lines().count(), 2);
+    for (config, data) in [&two, &one] {
+        fs::remove_dir_all(data).unwrap();
+        let mut broker = Broker::launch(&["serve", config.to_str().unwrap()], &[]);
+        assert_eq!(broker.wait(), Some(74), "a lost disk is not a new cluster:\n{}", broker.output());
+        assert!(broker.output().contains("belonged to cluster"), "{}", broker.output());
+    }
+    // As the message says: without its line, a node is new.
+    let kept = fs::read_to_string(&stamp).unwrap();
+    let cluster = kept.lines().find(|line| line.contains("two.properties")).unwrap();
+    fs::write(&stamp, kept.replace(cluster, "")).unwrap();
+    let mut broker = Broker::start(&["serve", two.0.to_str().unwrap()], &[]);
+    assert_eq!(broker.stop(), Some(0));
+    let mut broker = Broker::launch(&["serve", one.0.to_str().unwrap()], &[]);
+    assert_eq!(broker.wait(), Some(74), "the other's line is still there:\n{}", broker.output());
+}

@@ -18,5 +18,6 @@ mod crash;
 mod disk;
 mod paths;
 mod secrets;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

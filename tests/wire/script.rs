@@ -63,6 +63,9 @@ pub struct Step {
     /// Nothing is sent: the answer to what was sent before, of the same API and version, is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaited: bool,
+    /// Waited before it is sent, for what ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
     /// Asked again until the answer is as recorded: effects that take a moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eventually: bool,
@@ -314,6 +317,9 @@ impl<'a> Play<'a> {
     }
 
     fn step(&mut self, step: &Step) -> Value {
+        if let Some(after_ms) = step.after_ms {
+            std::thread::sleep(Duration::from_millis(after_ms));
+        }
         let body = self.names.specialise(&step.request);
         let mut connection = match self.connections.remove(&step.user) {
             Some(connection) => connection,

@@ -3,12 +3,14 @@
 //! Modules are looked up by class name in an allow-list, never loaded. Kafka's own switches can only narrow it
 //! (`org.apache.kafka.allowed.login.modules`, and `…disallowed…`, which refuses the JNDI and LDAP modules by default).
 
+use std::collections::BTreeSet;
+
 use super::lexer::is_secret_option;
 use super::{JaasOption, LoginModule};
 use crate::config::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
 use crate::config::nearest::nearest;
 use crate::config::profile::Profile;
-use crate::config::source::Place;
+use crate::config::source::{Origin, Place};
 use crate::model::secret::Secret;
 
 /// What a login module is here.
@@ -145,15 +147,54 @@ pub fn credentials(modules: &[LoginModule], kind: ModuleKind) -> Credentials {
     out
 }
 
+/// PLAIN users whose password stands where all can read it who can read the file: one finding for each file.
+#[derive(Clone, Debug, Default)]
+pub struct ClearPasswords(Vec<(String, Place)>);
+
+impl ClearPasswords {
+    /// Users that are named; of the others only the number is told.
+    const NAMED: usize = 3;
+
+    /// What is to be said of them.
+    pub fn findings(&self, profile: Profile) -> Diagnostics {
+        let mut out = Diagnostics::new();
+        let severity = match profile {
+            Profile::Strict => Severity::Warning,
+            Profile::Compat => Severity::Note,
+            Profile::Dev => return out,
+        };
+        let mut seen: Vec<&Origin> = Vec::new();
+        for (_, place) in &self.0 {
+            if seen.contains(&&place.origin) {
+                continue;
+            }
+            seen.push(&place.origin);
+            let users = || self.0.iter().filter(|(_, other)| other.origin == place.origin);
+            let names: BTreeSet<&str> = users().map(|(name, _)| name.as_str()).collect();
+            let mut named = names.iter().take(Self::NAMED).copied().collect::<Vec<_>>().join(", ");
+            if names.len() > Self::NAMED {
+                named.push_str(", …");
+            }
+            let finding = Diagnostic::new(severity, Code::J0201).arg(names.len()).arg(named).at(place.clone());
+            out.push(users().fold(finding, |finding, (name, Place { origin, line, column, .. })| {
+                finding.with_detail(format!("{origin}:{line}:{column}: the password of {name} is in clear text"))
+            }));
+        }
+        out
+    }
+}
+
 /// Judges the modules of a context that the broker uses.
-pub fn check(modules: &[LoginModule], rules: &Rules) -> Diagnostics {
+pub fn check(modules: &[LoginModule], rules: &Rules, clear: &mut ClearPasswords) -> Diagnostics {
     let mut out = Diagnostics::new();
     for module in modules {
         let kind = ModuleKind::of(&module.class);
         match admission(module, kind, rules) {
             Some(refusal) => out.push(refusal),
             None => {
-                module.options.iter().for_each(|option| check_option(module, kind, option, rules.profile, &mut out))
+                for option in &module.options {
+                    check_option(module, kind, option, rules.profile, &mut out, clear);
+                }
             }
         }
     }
@@ -173,7 +214,14 @@ fn admission(module: &LoginModule, kind: ModuleKind, rules: &Rules) -> Option<Di
     Some(Diagnostic::error(code).arg(class).at(module.class_place()))
 }
 
-fn check_option(module: &LoginModule, kind: ModuleKind, option: &JaasOption, profile: Profile, out: &mut Diagnostics) {
+fn check_option(
+    module: &LoginModule,
+    kind: ModuleKind,
+    option: &JaasOption,
+    profile: Profile,
+    out: &mut Diagnostics,
+    clear: &mut ClearPasswords,
+) {
     let key = option.key.as_str();
     let (names, prefixes) = kind.options();
     if !names.contains(&key) && !prefixes.iter().any(|prefix| key.starts_with(prefix)) {
@@ -196,19 +244,18 @@ fn check_option(module: &LoginModule, kind: ModuleKind, option: &JaasOption, pro
         out.push(Diagnostic::error(Code::J0031).arg(who).at(module.value_place(option)));
         return;
     }
-    let sample = SAMPLES.contains(&value);
-    let clear = user.is_some() && !value.starts_with("$argon2id$");
-    let (code, strict, compat) = match (sample, clear) {
-        (true, _) => (Code::J0202, Severity::Error, Severity::Warning),
-        (false, true) => (Code::J0201, Severity::Warning, Severity::Note),
-        (false, false) => return,
-    };
-    let severity = match profile {
-        Profile::Strict => strict,
-        Profile::Compat => compat,
-        Profile::Dev => return,
-    };
-    out.push(Diagnostic::new(severity, code).arg(who).at(module.key_place(option)));
+    if SAMPLES.contains(&value) {
+        let severity = match profile {
+            Profile::Strict => Severity::Error,
+            Profile::Compat => Severity::Warning,
+            Profile::Dev => return,
+        };
+        out.push(Diagnostic::new(severity, Code::J0202).arg(who).at(module.key_place(option)));
+    } else if let Some(user) = user
+        && !value.starts_with("$argon2id$")
+    {
+        clear.0.push((user.to_owned(), module.key_place(option)));
+    }
 }
 
 /// Names nobody may have: they mean something else, or would forge a log line.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Mode::{File, Property};
-use super::check::{ModuleKind, Rules, check, credentials};
+use super::check::{ClearPasswords, ModuleKind, Rules, check, credentials};
 use super::*;
 use crate::config::catalogue::Lang;
 use crate::config::diagnostics::{Severity, Style};
@@ -317,7 +317,9 @@ const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
 
 fn judged(module: &str, profile: Profile) -> Vec<(&'static str, Severity)> {
     let file = file(&format!("KafkaServer {{ {module} }};")).unwrap();
-    let found = check(file.section("KafkaServer").unwrap(), &Rules { profile, ..Rules::default() });
+    let mut clear = ClearPasswords::default();
+    let mut found = check(file.section("KafkaServer").unwrap(), &Rules { profile, ..Rules::default() }, &mut clear);
+    found.extend(clear.findings(profile));
     found.iter().map(|d| (d.code.name(), d.severity)).collect()
 }
 
@@ -336,9 +338,12 @@ fn modules_are_taken_by_allow_list() {
     }
     let scram = file(&format!("KafkaServer {{ {SCRAM} required; }};")).unwrap();
     let only_plain = Rules { allowed: Some(vec![PLAIN.into()]), ..Rules::default() };
-    assert_eq!(codes(&check(scram.section("KafkaServer").unwrap(), &only_plain)), "J0020");
+    assert_eq!(
+        codes(&check(scram.section("KafkaServer").unwrap(), &only_plain, &mut ClearPasswords::default())),
+        "J0020"
+    );
     let without = Rules { disallowed: vec![SCRAM.into()], ..Rules::default() };
-    assert_eq!(codes(&check(scram.section("KafkaServer").unwrap(), &without)), "J0020");
+    assert_eq!(codes(&check(scram.section("KafkaServer").unwrap(), &without, &mut ClearPasswords::default())), "J0020");
 }
 
 #[test]
@@ -358,6 +363,34 @@ fn passwords_are_judged_by_profile() {
     assert_eq!(judged(&format!("{PLAIN} required \"user_*\"=\"p9!\";"), Profile::Dev), [("J0032", Error)]);
     assert_eq!(judged(&format!("{PLAIN} required user_ANONYMOUS=\"p9!\";"), Profile::Dev), [("J0032", Error)]);
     assert_eq!(judged(&format!("{SCRAM} required usrname=a;"), Profile::Dev), [("J0106", Warning)]);
+}
+
+#[test]
+fn clear_passwords_are_one_finding_a_file() {
+    let users: String = ["d", "a", "c", "b", "e"].map(|user| format!(" user_{user}=\"p9!{user}\"")).concat();
+    let text = format!("KafkaServer {{ {PLAIN} required {users}; {PLAIN} required user_a=\"q9!\"; }};");
+    let file = file(&text).unwrap();
+    let mut clear = ClearPasswords::default();
+    check(file.section("KafkaServer").unwrap(), &Rules::default(), &mut clear);
+    let (property, _) = parse_property(&Located::whole(Arc::new(Source::new(
+        Origin::file("server.properties"),
+        format!("{PLAIN} required user_z=\"p9!\";"),
+    ))))
+    .unwrap();
+    check(&[property], &Rules::default(), &mut clear);
+    assert!(clear.findings(Profile::Dev).is_empty());
+    let findings = clear.findings(Profile::Strict).into_vec();
+    let lines: Vec<String> = findings.iter().map(|finding| finding.message(Lang::En)).collect();
+    assert_eq!(
+        lines,
+        [
+            "5 PLAIN users have their passwords here in clear text: a, b, c, …",
+            "1 PLAIN users have their passwords here in clear text: z"
+        ]
+    );
+    assert_eq!(findings[0].details().len(), 6);
+    assert!(findings[0].details()[1].ends_with("the password of a is in clear text"), "{:?}", findings[0].details());
+    assert!(!format!("{findings:?}").contains("p9!"), "no password is shown");
 }
 
 #[test]
@@ -388,7 +421,11 @@ fn the_examples_read() {
             let file = read_file(&path, &Expansions::default()).unwrap_or_else(|errors| panic!("{errors}"));
             assert!(file.warnings.is_empty(), "{}", file.warnings);
             for section in &file.sections {
-                let found = check(&section.modules, &Rules { profile: Profile::Strict, ..Rules::default() });
+                let found = check(
+                    &section.modules,
+                    &Rules { profile: Profile::Strict, ..Rules::default() },
+                    &mut ClearPasswords::default(),
+                );
                 assert!(!found.has_errors(), "{found}");
             }
             let modules = file.section("KafkaServer").unwrap();

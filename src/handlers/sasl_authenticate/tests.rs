@@ -322,21 +322,21 @@ fn a_session_that_ends_within_a_second_of_its_renewal_is_lost() {
 fn a_new_login_changes_neither_user_nor_mechanism() {
     run(async {
         let house = house(Duration::from_secs(60));
-        for (mechanism, text) in [
-            ("PLAIN", "Cannot change principals during re-authentication from User.alice: User.bob"),
-            (
-                "SCRAM-SHA-256",
-                "SASL mechanism 'SCRAM-SHA-256' requested by client is not supported for re-authentication of mechanism 'PLAIN'",
-            ),
-        ] {
+        let text = "Cannot change principals during re-authentication from User.alice: User.bob";
+        for (mechanism, told) in [("PLAIN", failed(text)), ("SCRAM-SHA-256", Vec::new())] {
             let connection = house.connect();
             house.handshake(&connection, 1, "PLAIN").await;
             house.authenticate(&connection, "\0alice\0alice-secret").await;
             house.clock.0.fetch_add(2_000_000_000, Ordering::Relaxed);
             house.handshake(&connection, 1, mechanism).await;
-            assert_eq!(house.authenticate(&connection, "\0bob\0bob-secret").await, Answer::Closes(failed(text), DELAY));
+            assert_eq!(house.authenticate(&connection, "\0bob\0bob-secret").await, Answer::Closes(told, DELAY));
             assert_eq!(principal(&connection), None);
         }
+        let connection = house.connect();
+        house.handshake(&connection, 1, "PLAIN").await;
+        house.authenticate(&connection, "\0alice\0alice-secret").await;
+        assert_eq!(house.handshake(&connection, 1, "NOPE").await, Answer::Closes(Vec::new(), Duration::ZERO));
+        assert_eq!(principal(&connection), None);
     });
 }
 
