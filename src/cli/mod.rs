@@ -9,11 +9,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod client;
+mod config;
+mod consume;
 mod exit;
+mod produce;
 mod quickstart;
 mod serve;
 mod signals;
 mod storage;
+mod topic;
 mod version;
 
 /// A Kafka-compatible message broker with security switched on.
@@ -33,6 +38,16 @@ enum Verb {
     /// Prepare data directories, as kafka-storage does
     #[command(subcommand)]
     Storage(storage::Verb),
+    /// Write records, a line each
+    Produce(produce::Arguments),
+    /// Read records
+    Consume(consume::Arguments),
+    /// Topics: create, list, describe, alter, add-partitions, trim, delete
+    #[command(subcommand, alias = "topics")]
+    Topic(topic::Verb),
+    /// Configs of topics and brokers that change without a restart: get, set, unset, list
+    #[command(subcommand, alias = "configs")]
+    Config(config::Verb),
     /// Print the version
     Version(version::Arguments),
 }
@@ -60,6 +75,10 @@ pub fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::run(&arguments, environment),
         Verb::Storage(verb) => storage::run(verb, environment),
         Verb::Version(arguments) => version::run(&arguments),
+        Verb::Produce(arguments) => produce::run(&arguments, &environment),
+        Verb::Consume(arguments) => consume::run(&arguments, &environment),
+        Verb::Topic(verb) => topic::run(&verb, &environment),
+        Verb::Config(verb) => config::run(&verb, &environment),
     }
 }
 
