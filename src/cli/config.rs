@@ -58,6 +58,7 @@ pub(super) struct Config {
     pub(super) source: &'static str,
     /// Set on this very resource.
     pub(super) is_own: bool,
+    pub(super) is_secret: bool,
 }
 
 /// What is to become of one config.
@@ -126,8 +127,8 @@ fn resource_of(text: &str) -> anyhow::Result<(i8, &str)> {
     }
 }
 
-fn shown(config: &Config) -> &str {
-    config.value.as_deref().unwrap_or("[hidden]")
+fn shown(config: &Config) -> Option<&str> {
+    if config.is_secret { Some("[hidden]") } else { config.value.as_deref() }
 }
 
 /// Every config of a resource, by name.
@@ -153,6 +154,7 @@ pub(super) async fn described(cluster: &mut Cluster, resource_type: i8, name: &s
             value: config.value.map(|value| value.to_string()).filter(|_| !config.is_sensitive),
             source: source(config.config_source),
             is_own: config.config_source == own,
+            is_secret: config.is_sensitive,
         })
         .collect();
     configs.sort_by(|a, b| a.name.cmp(&b.name));

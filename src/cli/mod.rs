@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod acl;
 mod client;
 mod config;
 mod consume;
@@ -45,6 +46,9 @@ enum Verb {
     /// Topics: create, list, describe, alter, add-partitions, trim, delete
     #[command(subcommand, alias = "topics")]
     Topic(topic::Verb),
+    /// Rights: allow, deny, list, remove, explain
+    #[command(subcommand, alias = "acls")]
+    Acl(acl::Verb),
     /// Configs of topics and brokers that change without a restart: get, set, unset, list
     #[command(subcommand, alias = "configs")]
     Config(config::Verb),
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Produce(arguments) => produce::run(&arguments, &environment),
         Verb::Consume(arguments) => consume::run(&arguments, &environment),
         Verb::Topic(verb) => topic::run(&verb, &environment),
+        Verb::Acl(verb) => acl::run(&verb, &environment),
         Verb::Config(verb) => config::run(&verb, &environment),
     }
 }

@@ -119,11 +119,8 @@ impl Producer {
     }
 
     async fn introduce(&self, cluster: &mut Cluster) -> Result<(i64, i16), ClientError> {
-        let request = InitProducerIdRequest {
-            transactional_id: None,
-            transaction_timeout_ms: i32::MAX,
-            ..Default::default()
-        };
+        let request =
+            InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         let mut tries = 0;
         loop {
             let answer = cluster.call(&request).await?;
