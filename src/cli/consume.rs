@@ -1,7 +1,5 @@
 //! `schloss consume`: records become lines.
 
-mod start;
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,14 +7,12 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::start::Start;
 use super::client::record_text::{Format, to_json};
+use super::client::start::{Start, end_of};
 use super::client::{ConnectArgs, Role, Session, finish, talk};
 use crate::model::error_code::ErrorCode;
 use crate::model::time::Clock as _;
-use crate::network::outbound::{
-    ClientError, Cluster, Consumer, EARLIEST, Fetched, HEARTBEAT, LATEST, Member, Partition, ReadRecord, find_offset,
-};
+use crate::network::outbound::{ClientError, Cluster, Consumer, Fetched, HEARTBEAT, Member, Partition, ReadRecord};
 use crate::server::clock::SystemClock;
 
 /// How long a broker may wait for a record before it says that there is none.
@@ -190,20 +186,10 @@ impl Reading<'_> {
         partition: Partition,
         position: Option<i64>,
     ) -> anyhow::Result<()> {
-        let end = find_offset(cluster, &partition, LATEST).await?.unwrap_or(0);
-        let offset = match (position, &self.args.offset) {
-            (Some(position), _) => position,
-            (None, Start::Start) => find_offset(cluster, &partition, EARLIEST).await?.unwrap_or(0),
-            (None, Start::End) => end,
-            (None, Start::Offset(offset)) => *offset,
-            (None, Start::Last(count)) => {
-                let first = find_offset(cluster, &partition, EARLIEST).await?.unwrap_or(0);
-                end.saturating_sub(*count).max(first)
-            }
-            (None, Start::Time(time)) => {
-                let time = time.at(SystemClock::new().wall());
-                find_offset(cluster, &partition, time).await?.unwrap_or(end)
-            }
+        let end = end_of(cluster, &partition).await?;
+        let offset = match position {
+            Some(position) => position,
+            None => self.args.offset.resolve(cluster, &partition, end, SystemClock::new().wall()).await?,
         };
         if self.args.exit {
             self.ends.insert(partition.clone(), end);

@@ -15,6 +15,7 @@ use crate::model::compression::CompressionType;
 use crate::model::time::Clock as _;
 use crate::network::outbound::{Acks, BATCH_BYTES, NewRecord, Producer};
 use crate::server::clock::SystemClock;
+use crate::server::files;
 
 /// Lines that are read ahead of the broker.
 const AHEAD: usize = 10_000;
@@ -106,10 +107,7 @@ fn carry_out(args: &Arguments, env: &BTreeMap<String, String>) -> anyhow::Result
 /// Lines from a thread of their own: reading a terminal waits.
 fn read_ahead(file: Option<PathBuf>) -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
     let mut input: Box<dyn std::io::BufRead + Send> = match file {
-        Some(path) => {
-            let file = std::fs::File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
-            Box::new(std::io::BufReader::new(file))
-        }
+        Some(path) => Box::new(std::io::BufReader::new(files::open(&path)?)),
         None => Box::new(std::io::BufReader::new(std::io::stdin())),
     };
     let (sender, receiver) = mpsc::channel(AHEAD);

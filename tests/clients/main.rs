@@ -18,3 +18,4 @@ mod admin_tools;
 mod groups;
 mod notes;
 mod quickstart;
+mod transcripts;

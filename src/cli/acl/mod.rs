@@ -11,7 +11,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use self::explain::{Facts, Question, explain};
-use self::rule::{Resource, create, delete, describe, operation, principal, required, table, told};
+use self::rule::{Operations, Resource, create, delete, describe, operation, principal, required, table, told};
 use super::client::table::Output;
 use super::client::{AdminArgs, Role, Session, confirmed, finish, say, talk};
 use super::config::described;
@@ -44,8 +44,7 @@ pub(super) struct RuleArgs {
     #[arg(long, default_value = "*")]
     host: String,
     /// all, read, write, create, delete, alter, describe and so on, several with commas
-    #[arg(value_name = "OPERATIONS", value_delimiter = ',', required = true, value_parser = operation)]
-    operations: Vec<AclOperation>,
+    operations: Operations,
     #[command(flatten)]
     resource: Resource,
     #[command(flatten)]
@@ -81,10 +80,16 @@ pub(super) enum Verb {
         #[arg(long)]
         deny: bool,
         /// The operations of the rules; nothing is every rule of whoever is named
-        #[arg(value_name = "OPERATIONS", value_delimiter = ',', value_parser = operation)]
-        operations: Vec<AclOperation>,
-        #[command(flatten)]
-        resource: Option<Resource>,
+        #[arg(requires = "kind")]
+        operations: Option<Operations>,
+        /// topic, group, cluster, transactional-id, delegation-token or user
+        #[arg(value_name = "TYPE", value_parser = rule::resource_type)]
+        kind: Option<ResourceType>,
+        /// As in `allow`: NAME* are the rules that say so
+        name: Option<String>,
+        /// A * at the end of the name is part of it
+        #[arg(long)]
+        literal: bool,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -126,14 +131,15 @@ fn carry_out(verb: &Verb, env: &BTreeMap<String, String>) -> anyhow::Result<u8> 
             table(&bindings).print(admin.output)?;
             Ok(0)
         }
-        Verb::Remove { who, host, deny, operations, resource, admin } => {
+        Verb::Remove { who, host, deny, operations, kind, name, literal, admin } => {
+            let resource = kind.map(|kind| Resource::new(kind, name.clone(), *literal));
             let principal = required(principal(who.user.as_deref(), who.principal.as_deref())?)?;
             let filter = AclFilter {
                 principal: Some(format!("{}:{}", principal.kind(), principal.name()).into()),
                 host: host.as_deref().map(Into::into),
                 ..AclFilter::ANY
             };
-            let filter = match resource {
+            let filter = match &resource {
                 Some(resource) => {
                     let pattern = resource.pattern()?;
                     let (resource_type, pattern_type) = (pattern.resource_type, pattern.pattern_type);
@@ -141,12 +147,13 @@ fn carry_out(verb: &Verb, env: &BTreeMap<String, String>) -> anyhow::Result<u8> 
                 }
                 None => filter,
             };
-            let permission = match (deny, resource) {
+            let permission = match (deny, &resource) {
                 (true, _) => AclPermission::Deny,
                 (false, Some(_)) => AclPermission::Allow,
                 (false, None) => AclPermission::Any,
             };
             let mut session = Session::open(&admin.connect, env, Role::Admin)?;
+            let operations = operations.as_ref().map_or(&[][..], |operations| &operations.0);
             remove(&mut session, AclFilter { permission, ..filter }, operations, admin)
         }
         Verb::Explain { who, host, operation, resource, admin } => {
@@ -180,6 +187,7 @@ fn add(args: &RuleArgs, permission: AclPermission, env: &BTreeMap<String, String
     let pattern = args.resource.pattern()?;
     let bindings: Vec<AclBinding> = args
         .operations
+        .0
         .iter()
         .map(|operation| AclBinding {
             pattern: pattern.clone(),

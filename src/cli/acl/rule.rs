@@ -1,5 +1,7 @@
 //! Rules as they are typed and shown: `read,describe topic orders`, `READ Topic:orders (literal)`.
 
+use std::str::FromStr;
+
 use anyhow::{Context as _, bail};
 
 use crate::cli::client::table::Table;
@@ -26,6 +28,10 @@ pub(in crate::cli) struct Resource {
 }
 
 impl Resource {
+    pub(in crate::cli) fn new(kind: ResourceType, name: Option<String>, literal: bool) -> Self {
+        Self { kind, name, literal }
+    }
+
     /// The name as it is typed.
     pub(in crate::cli) fn name(&self) -> anyhow::Result<&str> {
         match (self.kind, self.name.as_deref()) {
@@ -55,6 +61,18 @@ pub(in crate::cli) fn resource_type(word: &str) -> Result<ResourceType, String> 
     let known = |kind: &ResourceType| kind.name().replace('_', "-").eq_ignore_ascii_case(&word.replace('_', "-"));
     let names = || ResourceType::CONCRETE.map(|kind| kind.name().to_ascii_lowercase().replace('_', "-")).join(", ");
     ResourceType::CONCRETE.into_iter().find(known).ok_or_else(|| format!("it is none of {}", names()))
+}
+
+/// Operations as they are typed: `read,describe`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Operations(pub(in crate::cli) Vec<AclOperation>);
+
+impl FromStr for Operations {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        words.split(',').map(|word| operation(word.trim())).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// One operation, of those that rules can be about.
@@ -166,7 +184,12 @@ pub(in crate::cli) async fn describe(cluster: &mut Cluster, filter: &AclFilter) 
             permission: AclPermission::from_code(acl.permission_type),
         }));
     }
-    bindings.sort();
+    // Person by person, resource by resource, what is denied first.
+    bindings.sort_by(|a, b| {
+        let key =
+            |rule: &AclBinding| (rule.principal.clone(), rule.pattern.clone(), rule.permission, rule.host.clone());
+        key(a).cmp(&key(b)).then(a.operation.cmp(&b.operation))
+    });
     Ok(bindings)
 }
 

@@ -4,7 +4,9 @@
 //! quickstart in this folder (its administrator's for administrative verbs, its demo user's for data), `localhost:9092` in
 //! clear. Client files are Java's `.properties` or librdkafka's `.conf`; secrets come from files only.
 
+pub(super) mod client_files;
 pub(super) mod record_text;
+pub(super) mod start;
 pub(super) mod table;
 
 use std::collections::BTreeMap;
@@ -69,6 +71,9 @@ pub(super) enum Role {
 /// A runtime, and the cluster behind it.
 pub(super) struct Session {
     runtime: tokio::runtime::Runtime,
+    settings: Settings,
+    /// As it was said.
+    servers: String,
     pub(super) cluster: Cluster,
 }
 
@@ -88,12 +93,28 @@ impl Session {
         }
         let servers = args.bootstrap.clone().or_else(|| env.get("SCHLOSS_BOOTSTRAP_SERVER").cloned());
         let servers = servers.or_else(|| settings.texts.get("bootstrap.servers").cloned());
-        let bootstrap = endpoints(servers.as_deref().unwrap_or("localhost:9092"))?;
+        let servers = servers.unwrap_or_else(|| "localhost:9092".to_owned());
+        let bootstrap = endpoints(&servers)?;
         let security = settings.security()?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime can be made")?;
         let cluster = Cluster::new(bootstrap, security, args.timeout);
-        Ok(Self { runtime, cluster })
+        Ok(Self { runtime, settings, servers, cluster })
+    }
+
+    /// `bootstrap.servers`
+    pub(super) fn bootstrap(&self) -> &str {
+        &self.servers
+    }
+
+    /// `security.protocol`
+    pub(super) fn protocol(&self) -> &str {
+        self.settings.get(&["security.protocol"]).unwrap_or("PLAINTEXT")
+    }
+
+    /// The PEM file of the authorities that are trusted.
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.settings.get(&["ssl.truststore.location", "ssl.ca.location"]).map(Path::new)
     }
 
     /// Runs a verb's work on the cluster.

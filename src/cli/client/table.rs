@@ -17,7 +17,7 @@ pub(in crate::cli) enum Output {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) struct Column(pub(in crate::cli) &'static str);
 
-/// Rows of values: numbers stand right, nothing is a dash.
+/// Rows of values; nothing is a dash.
 #[derive(Debug)]
 pub(in crate::cli) struct Table {
     columns: Vec<Column>,
@@ -50,16 +50,10 @@ impl Table {
         };
         let widths: Vec<usize> = self.columns.iter().enumerate().map(|(at, column)| width(at, column)).collect();
         let header: Vec<String> = self.columns.iter().map(|column| column.0.to_owned()).collect();
-        let is_number =
-            |at: usize| self.rows.iter().all(|row| row.get(at).is_some_and(|v| v.is_number() || v.is_null()));
         let line = |cells: &[String]| {
             let cells = cells.iter().enumerate().map(|(at, cell)| {
                 let width = widths.get(at).copied().unwrap_or(0);
-                if !self.rows.is_empty() && is_number(at) {
-                    format!("{cell:>width$}")
-                } else {
-                    format!("{cell:<width$}")
-                }
+                format!("{cell:<width$}")
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
@@ -80,6 +74,10 @@ fn text(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => float.to_string(),
+            None => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
@@ -95,11 +93,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_right_and_nothing_is_a_dash() {
+    fn columns_line_up_and_nothing_is_a_dash() {
         let mut table = Table::new(&["TOPIC", "END OFFSET", "MEMBER"]);
         table.row(vec![json!("orders"), json!(1245), Value::Null]);
         table.row(vec![json!("x"), json!(7), json!("m-1")]);
-        let lines = ["TOPIC   END OFFSET  MEMBER", "orders        1245  -", "x                7  m-1"];
+        let lines = ["TOPIC   END OFFSET  MEMBER", "orders  1245        -", "x       7           m-1"];
         assert_eq!(table.lines(), lines);
         assert_eq!(table.objects()[0], json!({"topic": "orders", "end_offset": 1245, "member": null}));
     }

@@ -161,7 +161,7 @@ impl Member {
         cluster: &mut Cluster,
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, i64>, ClientError> {
-        Ok(committed(cluster, &self.group, Some(partitions)).await?)
+        committed(cluster, &self.group, Some(partitions)).await
     }
 
     /// Moves the group to these positions. False: it may not any more, and is to join again.
