@@ -17,5 +17,6 @@ mod support;
 mod admin_tools;
 mod groups;
 mod notes;
+mod own;
 mod quickstart;
 mod transcripts;

@@ -258,8 +258,12 @@ impl Link {
 }
 
 fn mechanism_of(login: &Login) -> Result<Box<dyn SaslClient>, String> {
+    let name = match login.mechanism {
+        Mechanism::Plain => login.user.clone(),
+        Mechanism::ScramSha256 | Mechanism::ScramSha512 => saslname(&login.user),
+    };
     let credentials = Credentials::default()
-        .with_username(&*login.user)
+        .with_username(name)
         .with_password(login.password.expose())
         .with_channel_binding(ChannelBinding::None);
     let mechanism: Box<dyn SaslClient> = match login.mechanism {
@@ -272,6 +276,11 @@ fn mechanism_of(login: &Login) -> Result<Box<dyn SaslClient>, String> {
         }
     };
     Ok(mechanism)
+}
+
+/// A name as SCRAM writes it (RFC 5802 section 5.1); the library sends what it is given.
+fn saslname(name: &str) -> String {
+    name.replace('=', "=3D").replace(',', "=2C")
 }
 
 async fn connect(endpoint: &Endpoint, security: &Security) -> Result<Pin<Box<dyn Stream>>, ClientError> {
@@ -292,5 +301,15 @@ fn broken(endpoint: &Endpoint, error: io::Error) -> ClientError {
             ClientError::Closed { endpoint }
         }
         _ => ClientError::Io { endpoint, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(saslname("a=b,c"), "a=3Db=2Cc");
     }
 }
