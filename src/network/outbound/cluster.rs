@@ -166,11 +166,20 @@ impl Cluster {
             ErrorCode::CoordinatorNotAvailable.code(),
             ErrorCode::NotCoordinator.code(),
         ];
+        // A broker that starts again is back before long.
+        let most = TRIES.max(usize::try_from(self.timeout.as_millis() / PAUSE.as_millis()).unwrap_or(TRIES));
         let mut tries = 0;
         loop {
             let node = match self.coordinators.get(group) {
                 Some(node) => *node,
-                None => self.coordinator(group).await?,
+                None => match self.coordinator(group).await {
+                    Err(error) if error.is_passing() && tries < most => {
+                        tries += 1;
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                    found => found?,
+                },
             };
             let answer = match self.broker(node).await {
                 Ok(link) => link.call_waiting(request, longer).await,
@@ -183,7 +192,7 @@ impl Cluster {
                     return Ok(answer);
                 }
                 // What a coordinator is asked can be asked again: the same generation, the same position.
-                Err(error) if error.is_passing() && tries < TRIES => self.drop_broker(node),
+                Err(error) if error.is_passing() && tries < most => self.drop_broker(node),
                 Err(error) => return Err(error),
             }
             self.coordinators.remove(group);
