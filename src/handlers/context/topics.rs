@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::RequestContext;
 use crate::controller::{ControllerRequest, CreateTopic, CreateTopics};
 use crate::metadata::image::MetadataImage;
@@ -135,7 +137,7 @@ impl RequestContext<'_> {
     ) -> Vec<TopicAdmission<O>> {
         let image = self.broker.image.load_full();
         // `None` stands for an id that nobody knows: there is nothing to judge.
-        let found: Vec<Option<(TopicName, Option<&TopicImage>)>> = topics
+        let found: SmallVec<[Option<(TopicName, Option<&TopicImage>)>; 1]> = topics
             .iter()
             .map(|topic| match topic {
                 TopicRef::Name(name) => {

@@ -27,6 +27,7 @@ pub(super) struct LaneCore {
     removals: Vec<RemovalJob>,
     /// Kept from drain to drain for their memory.
     buffer: Vec<Command>,
+    wakes: Wakes,
     results: AppendResults,
 }
 
@@ -39,6 +40,7 @@ impl LaneCore {
             touched: Vec::new(),
             removals: Vec::new(),
             buffer: Vec::new(),
+            wakes: Wakes::default(),
             results: Vec::new(),
         }
     }
@@ -49,6 +51,14 @@ impl LaneCore {
 
     pub(super) fn keep_buffer(&mut self, buffer: Vec<Command>) {
         self.buffer = buffer;
+    }
+
+    pub(super) fn take_wakes(&mut self) -> Wakes {
+        std::mem::take(&mut self.wakes)
+    }
+
+    pub(super) fn keep_wakes(&mut self, wakes: Wakes) {
+        self.wakes = wakes;
     }
 
     pub(super) fn take_removals(&mut self) -> Vec<RemovalJob> {
