@@ -98,7 +98,7 @@ impl LaneCore {
     }
 
     fn stage(&mut self, append: Append, log_dir: &LogDir, wakes: &mut Wakes) {
-        let Append { partition, records, origin, acks, slot } = append;
+        let Append { partition, records, origin, owner, acks, slot } = append;
         let Some(hosted) = self.partitions.get_mut(&partition) else {
             let error = if log_dir.is_online() { AccessError::UnknownPartition } else { AccessError::StorageFailed };
             slot.finish(Err(error.into()), wakes);
@@ -122,7 +122,7 @@ impl LaneCore {
         if hosted.is_idle() {
             self.touched.push(partition);
         }
-        hosted.stage(Staged { batch, origin, acks, slot });
+        hosted.stage(Staged { batch, origin, owner, acks, slot });
     }
 
     /// Writes, syncs and settles every partition that was touched. Returns how long the slowest write took.
