@@ -18,7 +18,7 @@ pub mod keys;
 mod legacy;
 pub mod listeners;
 mod logins;
-mod nearest;
+pub mod nearest;
 pub mod profile;
 pub mod properties;
 mod providers;

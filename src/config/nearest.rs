@@ -4,7 +4,7 @@
 const MAX_DISTANCE: usize = 4;
 
 /// The nearest of `known`, if it is near enough for its length.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = MAX_DISTANCE.min(written.chars().count() / 3);
     known
         .into_iter()

@@ -294,8 +294,8 @@ fn describe_one(key: &'static Key, overrides: Lookup<'_>, behind: Behind<'_>) ->
 /// the defaults of all brokers were asked for.
 pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Described {
     let Some(key) = keys::kafka_broker(name) else {
-        let key = of_a_listener(name);
-        // A name Kafka does not know may be a plug-in's secret: never shown.
+        let key = of_a_listener(name).or_else(|| keys::broker(name));
+        // A name that nobody knows may be a plug-in's secret: never shown. Kafka does not know the authorizer's own either.
         let sensitive = key.is_none_or(Key::is_sensitive);
         let value = behind.values.text(name).filter(|_| !sensitive).map(|text| text.to_string());
         let source = ConfigSource::StaticBroker;

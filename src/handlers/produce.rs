@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use super::asker::Asker;
 use super::context::{TopicAdmission, TopicRef, TopicView};
@@ -84,13 +85,13 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     Ok(reply(context, Pending { acks, wait, topics }, timeout))
 }
 
-/// One topic of a request, on its way to an answer.
+/// One topic of a request, on its way to an answer. Most requests have one, with one partition: that takes no memory of its own.
 #[derive(Debug)]
 struct Topic {
     /// Empty when it is named by id.
     name: TopicName,
     id: TopicId,
-    partitions: Vec<TopicPartitionData>,
+    partitions: SmallVec<[TopicPartitionData; 1]>,
 }
 
 #[derive(Debug)]
@@ -129,10 +130,12 @@ impl Topic {
     }
 }
 
+type Topics = SmallVec<[Topic; 1]>;
+
 /// The topics of a request, each once, each partition once; and whether any of its batches is transactional. What comes
 /// out holds nothing of the frame but the records.
-fn topics_of(request: ProduceRequest, version: i16) -> (Vec<Topic>, bool) {
-    let mut topics: Vec<Topic> = Vec::with_capacity(request.topic_data.len());
+fn topics_of(request: ProduceRequest, version: i16) -> (Topics, bool) {
+    let mut topics = Topics::with_capacity(request.topic_data.len());
     let mut known: HashMap<(ByteString, Uuid), usize> = HashMap::new();
     let mut is_transactional = false;
     let is_single = request.topic_data.len() == 1;
@@ -140,7 +143,7 @@ fn topics_of(request: ProduceRequest, version: i16) -> (Vec<Topic>, bool) {
         let at = if is_single { None } else { known.get(&(data.name.clone(), data.topic_id)).copied() };
         let at = at.unwrap_or_else(|| {
             let name = if version < TOPIC_IDS_FROM { TopicName::from(&*data.name) } else { TopicName::from("") };
-            topics.push(Topic { name, id: TopicId(data.topic_id), partitions: Vec::new() });
+            topics.push(Topic { name, id: TopicId(data.topic_id), partitions: SmallVec::new() });
             if !is_single {
                 known.insert((data.name.clone(), data.topic_id), topics.len() - 1);
             }
@@ -176,17 +179,16 @@ fn keep_the_last_of_each(topic: &mut Topic) {
 }
 
 /// Judges all topics in one call, and refuses what can't be written to. One writer a topic, `None` for a refused one.
-async fn admit(context: &RequestContext<'_>, topics: &mut [Topic]) -> Vec<Option<TopicWriter>> {
+async fn admit(context: &RequestContext<'_>, topics: &mut [Topic]) -> SmallVec<[Option<TopicWriter>; 1]> {
     let by_id = context.header.api_version >= TOPIC_IDS_FROM;
     loop {
-        let named: Vec<TopicRef<'_>> = topics.iter().map(|topic| topic.named(by_id)).collect();
+        let named: SmallVec<[TopicRef<'_>; 1]> = topics.iter().map(|topic| topic.named(by_id)).collect();
         let admissions = context.admit_topics::<op::Write>(&named).await;
-        let errors: Vec<Option<ErrorCode>> =
-            admissions.iter().zip(&named).map(|(admission, named)| admission.error(*named)).collect();
         let generation = context.broker.authorizer.generation();
-        let mut writers = Vec::with_capacity(topics.len());
+        let mut writers: SmallVec<[_; 1]> = SmallVec::with_capacity(topics.len());
         let mut is_current = true;
-        for (admission, error) in admissions.into_iter().zip(errors) {
+        for (admission, named) in admissions.into_iter().zip(&named) {
+            let error = admission.error(*named);
             writers.push(match (admission, error) {
                 (TopicAdmission::Granted(permit, view), None) => {
                     let writer = context.broker.replicas.writer(permit);
@@ -196,6 +198,7 @@ async fn admit(context: &RequestContext<'_>, topics: &mut [Topic]) -> Vec<Option
                 (_, error) => Err(error.unwrap_or(ErrorCode::UnknownServerError)),
             });
         }
+        drop(named);
         // Judged again if the rules have moved: nothing is final before all of it is.
         if is_current {
             return topics.iter_mut().zip(writers).map(|(topic, writer)| settle(context, topic, writer)).collect();
@@ -314,7 +317,7 @@ async fn judge_again(context: &RequestContext<'_>, name: &TopicName, id: TopicId
 struct Pending {
     acks: Acks,
     wait: ProduceWait,
-    topics: Vec<Topic>,
+    topics: Topics,
 }
 
 fn reply(context: &RequestContext<'_>, pending: Pending, timeout: Duration) -> Reply {
@@ -377,7 +380,7 @@ fn without_acks(topics: &[Topic], outcomes: &[PartitionOutcome]) -> LaterReply {
 }
 
 /// Nothing was enqueued.
-fn refused(context: &RequestContext<'_>, acks: Option<Acks>, topics: Vec<Topic>) -> Reply {
+fn refused(context: &RequestContext<'_>, acks: Option<Acks>, topics: Topics) -> Reply {
     if acks == Some(Acks::None) {
         return match without_acks(&topics, &[]) {
             LaterReply::Close(reason) => Reply::Close(reason),
@@ -390,7 +393,7 @@ fn refused(context: &RequestContext<'_>, acks: Option<Acks>, topics: Vec<Topic>)
 fn respond(
     context: &RequestContext<'_>,
     responder: Responder,
-    topics: Vec<Topic>,
+    topics: Topics,
     outcomes: Vec<PartitionOutcome>,
 ) -> Response {
     let mut response = ProduceResponse::default();

@@ -18,16 +18,22 @@ use crate::protocol::record_batch::BatchHeader;
 use super::cleaner::LastBatch;
 use super::storage::Disk;
 
+mod owners;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use owners::Owners;
 use snapshot::Snapshots;
+
+pub use owners::Owner;
 
 /// Batches remembered of a producer; the client keeps as many unanswered (`max.in.flight.requests.per.connection`).
 pub const BATCHES_RETAINED: usize = 5;
 /// When the table is full this part of it is forgotten at once, so that looking for the oldest is rare.
 const EVICTED_SHARE: usize = 16;
+/// One principal has at most this part of the table: beyond it, its new producers replace its own.
+const OWNER_SHARE: usize = 2;
 
 /// Who appends (`AppendOrigin`): clients are held to their sequence, what is copied from a leader is taken as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +84,7 @@ pub struct ProducerBatch {
     pub is_control: bool,
     /// Of a control batch that ends a transaction.
     pub marker: Option<EndTxnMarker>,
+    pub owner: Owner,
 }
 
 impl ProducerBatch {
@@ -94,6 +101,7 @@ impl ProducerBatch {
             is_transactional: header.is_transactional(),
             is_control: header.is_control(),
             marker,
+            owner: Owner::NOBODY,
         })
     }
 }
@@ -196,6 +204,7 @@ pub struct ProducerState {
     ongoing: BTreeMap<i64, i64>,
     /// Ended transactions whose marker is not yet below the high watermark: first offset, and the marker's.
     unreplicated: BTreeMap<i64, i64>,
+    owners: Owners,
     snapshots: Snapshots,
     map_end_offset: i64,
     snapshot_offset: i64,
@@ -213,6 +222,7 @@ impl ProducerState {
             entries: HashMap::new(),
             ongoing: BTreeMap::new(),
             unreplicated: BTreeMap::new(),
+            owners: Owners::default(),
             snapshots: Snapshots::open(disk, dir)?,
             map_end_offset: 0,
             snapshot_offset: 0,
@@ -260,9 +270,10 @@ impl ProducerState {
     /// The batch was appended. `Some` is the transaction that it ended: to be entered in the transaction index if it was
     /// aborted, then to be given to [`Self::complete`].
     pub fn apply(&mut self, batch: &ProducerBatch) -> Option<CompletedTxn> {
-        if !self.entries.contains_key(&batch.producer_id) && self.entries.len() >= self.producers_max {
-            self.evict();
+        if !self.entries.contains_key(&batch.producer_id) {
+            self.make_room(batch.owner);
         }
+        self.owners.note(batch.producer_id, batch.owner);
         let entry = self
             .entries
             .entry(batch.producer_id)
@@ -358,7 +369,14 @@ impl ProducerState {
     /// Forgets producers idle for longer than `producer.id.expiration.ms`, other than those in a transaction.
     pub fn remove_expired(&mut self, now: Wall) {
         let expiration_ms = self.expiration_ms;
-        self.entries.retain(|_, entry| !is_expired(entry, now, expiration_ms));
+        let Self { entries, owners, .. } = self;
+        entries.retain(|producer_id, entry| {
+            let is_kept = !is_expired(entry, now, expiration_ms);
+            if !is_kept {
+                owners.forget(*producer_id);
+            }
+            is_kept
+        });
     }
 
     /// The log begins later now.
@@ -374,21 +392,35 @@ impl ProducerState {
         self.snapshot_offset = self.snapshots.latest().unwrap_or(log_start_offset);
     }
 
-    fn evict(&mut self) {
+    /// Room for one more producer: of this owner's own if he has his part of the table, else of anybody's if it is full.
+    fn make_room(&mut self, owner: Owner) {
+        let most = (self.producers_max / OWNER_SHARE).max(1);
+        if owner != Owner::NOBODY && self.owners.count(owner) >= most {
+            self.evict(Some(owner));
+        } else if self.entries.len() >= self.producers_max {
+            self.evict(None);
+        }
+    }
+
+    /// Forgets those that have been silent for longest.
+    fn evict(&mut self, owner: Option<Owner>) {
+        let is_one = |id: i64| owner.is_none_or(|owner| self.owners.is_owner(owner, id));
         let mut idle: Vec<(i64, i64)> = self
             .entries
             .values()
-            .filter(|entry| entry.current_txn_first_offset.is_none())
+            .filter(|entry| entry.current_txn_first_offset.is_none() && is_one(entry.producer_id))
             .map(|entry| (entry.last_timestamp, entry.producer_id))
             .collect();
         idle.sort_unstable();
         for (_, producer_id) in idle.iter().take(self.producers_max / EVICTED_SHARE + 1) {
             self.entries.remove(producer_id);
+            self.owners.forget(*producer_id);
         }
     }
 
     fn clear(&mut self) {
         self.entries.clear();
+        self.owners.clear();
         self.ongoing.clear();
         self.unreplicated.clear();
     }

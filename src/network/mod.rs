@@ -11,6 +11,7 @@
 pub mod connection;
 pub mod frame;
 pub mod listener;
+pub mod outbound;
 pub mod outbox;
 pub mod pool;
 pub mod processor;

@@ -43,6 +43,8 @@ struct Pool {
     free: [Vec<Vec<u8>>; CLASSES],
     kept_bytes: usize,
     home: Arc<ReturnQueue>,
+    /// Changes places with the return queue's list: both keep their memory.
+    returned: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -156,10 +158,12 @@ impl Pool {
     }
 
     fn bring_home(&mut self) {
-        let returned = std::mem::take(&mut *self.home.0.lock());
-        for bytes in returned {
+        let mut returned = std::mem::take(&mut self.returned);
+        std::mem::swap(&mut returned, &mut *self.home.0.lock());
+        for bytes in returned.drain(..) {
             self.keep(bytes);
         }
+        self.returned = returned;
     }
 }
 

@@ -35,6 +35,8 @@ struct Inside {
     /// Bounded by the tasks of the runtime that wait for something: each leaves at most one waker at a time.
     left: Vec<Waker>,
     server: Option<Waker>,
+    /// Where [`Self::left`] goes while it is woken: both keep their memory.
+    emptied: Vec<Waker>,
 }
 
 impl Doorbell {
@@ -66,16 +68,16 @@ impl Doorbell {
     }
 
     fn poll_serve(&self, context: &mut Context<'_>) -> Poll<Infallible> {
-        let left = {
+        let mut left = {
             let mut inside = self.inside.lock();
             if !inside.server.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inside.server = Some(context.waker().clone());
             }
-            std::mem::take(&mut inside.left)
+            let emptied = std::mem::take(&mut inside.emptied);
+            std::mem::replace(&mut inside.left, emptied)
         };
-        for waker in left {
-            waker.wake();
-        }
+        left.drain(..).for_each(Waker::wake);
+        self.inside.lock().emptied = left;
         Poll::Pending
     }
 

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::log::producer_state::Owner;
 use crate::log::validator::{Origin, Rules, Scratch, validate};
 use crate::model::compression::CompressionType;
 use crate::model::time::Wall;
@@ -69,7 +70,8 @@ impl TopicWriter {
     ) -> Result<Option<WriteTicket>, LaneFull> {
         match self.prepare(partition, records, zstd_allowed, now) {
             Ok((records, origin)) => {
-                let append = Append { partition: partition.id(), records, origin, acks, slot };
+                let owner = self.permit.principal().map_or(Owner::NOBODY, Owner::of);
+                let append = Append { partition: partition.id(), records, origin, owner, acks, slot };
                 push(partition, append)
             }
             Err(error) => {

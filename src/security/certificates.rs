@@ -1,4 +1,4 @@
-//! Certificates that Schloss makes itself: quickstart's authority and what it signs, and those of tests.
+//! Certificates that Schloss makes itself: authorities and what they sign, for quickstart, `certs` and tests.
 //!
 //! ECDSA P-256, which every Kafka client knows. Names are what clients check; nothing here talks to the outside.
 
@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
 use crate::model::secret::Secret;
@@ -23,11 +25,18 @@ const SKEW: Duration = Duration::from_secs(3600);
 
 /// No certificate could be made.
 #[derive(Debug, thiserror::Error)]
-#[error("can't make a certificate: {0}")]
-pub struct CertificateError(#[from] rcgen::Error);
+pub enum CertificateError {
+    #[error("can't make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    #[error("can't make a PKCS#12 file: {0}")]
+    Pkcs12(String),
+}
 
 /// A certificate authority with its key.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority {
+    certificate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -49,6 +58,25 @@ impl Issued {
     pub fn keystore_pem(&self) -> Secret {
         Secret::new(format!("{}{}", self.key_pem.expose(), self.chain_pem))
     }
+
+    /// The same as PKCS#12 under `password` (PBES2), for Java clients that read no PEM.
+    ///
+    /// # Errors
+    /// The library's, which none of ours should bring about.
+    pub fn pkcs12(&self, alias: &str, password: &Secret) -> Result<Vec<u8>, CertificateError> {
+        use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
+        let wrong = |error: p12_keystore::error::Error| CertificateError::Pkcs12(error.to_string());
+        let unread = |error: rustls_pki_types::pem::Error| CertificateError::Pkcs12(error.to_string());
+        let key = PrivatePkcs8KeyDer::from_pem_slice(self.key_pem.expose().as_bytes()).map_err(unread)?;
+        let key = PrivateKey::from_der(key.secret_pkcs8_der()).map_err(wrong)?;
+        let mut chain = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()) {
+            chain.push(Certificate::from_der(&certificate.map_err(unread)?).map_err(wrong)?);
+        }
+        let mut store = KeyStore::new();
+        store.add_entry(alias, KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(vec![1], key, chain)));
+        store.writer(password.expose()).write().map_err(wrong)
+    }
 }
 
 impl Authority {
@@ -61,25 +89,42 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        Ok(Self(CertifiedIssuer::self_signed(params, key)?))
+        let certificate_pem = params.self_signed(&key)?.pem();
+        Ok(Self { certificate_pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// One that was made before, from the PEM of its certificate and of its private key.
+    ///
+    /// # Errors
+    /// They are none, or none that can sign.
+    pub fn from_pem(certificate_pem: &str, key_pem: &Secret) -> Result<Self, CertificateError> {
+        let key = KeyPair::from_pem(key_pem.expose())?;
+        let issuer = Issuer::from_ca_cert_pem(certificate_pem, key)?;
+        Ok(Self { certificate_pem: certificate_pem.to_owned(), issuer })
     }
 
     /// The authority's certificate: what clients trust.
     pub fn certificate_pem(&self) -> String {
-        self.0.as_ref().pem()
+        self.certificate_pem.clone()
     }
 
     /// The authority's private key, PKCS#8: what issues further certificates.
     pub fn key_pem(&self) -> Secret {
-        Secret::new(self.0.key().serialize_pem())
+        Secret::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate for a broker that is reached by these host names and addresses.
+    /// A certificate for a broker that is reached by these host names and addresses, good for so long.
     ///
     /// # Errors
     /// If a host name is not ASCII.
-    pub fn issue_server(&self, common_name: &str, hosts: &[&str], now: Wall) -> Result<Issued, CertificateError> {
-        let mut params = parameters(common_name, now, LEAF_LIFE);
+    pub fn issue_server(
+        &self,
+        common_name: &str,
+        hosts: &[&str],
+        now: Wall,
+        life: Duration,
+    ) -> Result<Issued, CertificateError> {
+        let mut params = parameters(common_name, now, life);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         for host in hosts {
             params.subject_alt_names.push(match host.parse::<IpAddr>() {
@@ -90,12 +135,12 @@ impl Authority {
         self.issue(params)
     }
 
-    /// A certificate for a client, whose principal it is.
+    /// A certificate for a client, whose principal it is, good for so long.
     ///
     /// # Errors
     /// If the machine has no randomness.
-    pub fn issue_client(&self, common_name: &str, now: Wall) -> Result<Issued, CertificateError> {
-        let mut params = parameters(common_name, now, LEAF_LIFE);
+    pub fn issue_client(&self, common_name: &str, now: Wall, life: Duration) -> Result<Issued, CertificateError> {
+        let mut params = parameters(common_name, now, life);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
     }
@@ -104,7 +149,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = params.signed_by(&key, &self.0)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         let chain_pem = format!("{}{}", certificate.pem(), self.certificate_pem());
         Ok(Issued { chain_pem, key_pem: Secret::new(key.serialize_pem()) })
     }

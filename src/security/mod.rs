@@ -10,6 +10,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod authorizer;
+pub mod certificate_facts;
 pub mod certificates;
 pub mod credentials;
 pub mod one_line;

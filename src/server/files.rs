@@ -97,6 +97,36 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(|error| FileError::new(path, "read", error))
 }
 
+/// A file to read bit by bit.
+///
+/// # Errors
+/// It can't be read.
+pub fn open(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(|source| FileError::new(path, "read", source))
+}
+
+/// The files in a folder and in the folders in it, links not followed, in no order.
+///
+/// # Errors
+/// A folder can't be read.
+pub fn below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| FileError::new(&folder, "read", source);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Whether a folder is missing or holds nothing.
 ///
 /// # Errors

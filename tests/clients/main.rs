@@ -17,5 +17,7 @@ mod support;
 mod admin_tools;
 mod groups;
 mod notes;
+mod own;
 mod quickstart;
 mod sessions;
+mod transcripts;

@@ -48,7 +48,7 @@ pub struct Step {
     /// Names of lists whose order means nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unordered: Vec<String>,
-    /// Names of fields in which we mean to differ, each with its reason.
+    /// Names of fields in which we mean to differ, each with its reason; `[name]` is what stands under that `Name` in a list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub differs: BTreeMap<String, String>,
     /// Names of lists of which we may answer a part, each with its reason: what we answer stands in the recorded list.
@@ -162,7 +162,14 @@ fn without(value: Value, step: &Step, ours: &Value) -> Value {
                 })
                 .collect(),
         ),
-        Value::Array(items) => items.into_iter().enumerate().map(|(at, item)| without(item, step, &ours[at])).collect(),
+        Value::Array(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| match item["Name"].as_str() {
+                Some(name) if step.differs.contains_key(&format!("[{name}]")) => json!({ "Name": name }),
+                _ => without(item, step, &ours[at]),
+            })
+            .collect(),
         other => other,
     }
 }

@@ -2,7 +2,7 @@
 // produces at full speed to a topic's one partition and reads it back; one JSON line tells what happened and, for
 // --pid, the CPU seconds (user and system) that the broker spent meanwhile.
 //
-//	load wait|allow|prepare|produce|consume|logins|delete [flags]
+//	load wait|allow|prepare|produce|consume|logins|members|groups|delete [flags]
 package main
 
 import (
@@ -36,6 +36,8 @@ var (
 	seconds   = flag.Float64("seconds", 4, "produce, logins: how long; wait: at most how long")
 	since     = flag.Float64("since", 0, "wait: when the broker was started, in seconds since 1970")
 	size      = flag.Int("size", 1024, "bytes of a record's value")
+	group     = flag.String("group", "bench", "members, groups: the group, or what the names of the groups begin with")
+	count     = flag.Int("count", 1000, "members: how many; groups: how many")
 )
 
 func fail(err error) {
@@ -210,7 +212,7 @@ func wait(ctx context.Context) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("which of wait, allow, prepare, produce, consume, logins, delete?"))
+		fail(errors.New("which of wait, allow, prepare, produce, consume, logins, members, groups, delete?"))
 	}
 	fail(flag.CommandLine.Parse(os.Args[2:]))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds+60)*time.Second)
@@ -228,6 +230,10 @@ func main() {
 		consume(ctx)
 	case "logins":
 		logins(ctx)
+	case "members":
+		members()
+	case "groups":
+		groups()
 	case "delete":
 		_, err := kadm.NewClient(client()).DeleteTopics(ctx, *topic)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {

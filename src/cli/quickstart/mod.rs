@@ -9,22 +9,22 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
+use super::client::client_files::new_password;
 use super::exit;
 use super::serve::{complain, load, wait};
 use super::signals::Signals;
 use super::storage::{format_dirs, random_uuid};
 use crate::config::{BrokerConfig, Lang, Sources};
-use crate::controller::{ControllerRequest, ControllerResponse, CreateAcls, CreateTopic, CreateTopics, Random as _};
+use crate::controller::{ControllerRequest, ControllerResponse, CreateAcls, CreateTopic, CreateTopics};
 use crate::model::acl::{AclBinding, AclOperation, AclPermission};
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::{PatternType, ResourcePattern, ResourceType};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Mono};
 use crate::security::authorizer::permit::{Permit, Reason, Resource};
-use crate::security::certificates::Authority;
+use crate::security::certificates::{Authority, LEAF_LIFE};
 use crate::server::broker::RunningBroker;
 use crate::server::clock::SystemClock;
-use crate::server::controller::SystemRandom;
 use crate::server::files::is_empty_dir;
 use crate::server::format::FormatRequest;
 use crate::telemetry::line::{Output, install};
@@ -110,16 +110,10 @@ fn make(layout: &Layout, port: u16, clock: &dyn Clock) -> anyhow::Result<Vec<(Us
     }
     let now = clock.wall();
     let authority = Authority::new("schloss-ca", now)?;
-    let broker = authority.issue_server("localhost", &["localhost", "127.0.0.1", "::1"], now)?;
-    let passwords: Vec<(User, Secret)> = User::ALL.into_iter().map(|user| (user, password())).collect();
+    let broker = authority.issue_server("localhost", &["localhost", "127.0.0.1", "::1"], now, LEAF_LIFE)?;
+    let passwords: Vec<(User, Secret)> = User::ALL.into_iter().map(|user| (user, new_password())).collect();
     layout.write(port, &authority, &broker, &passwords)?;
     Ok(passwords)
-}
-
-fn password() -> Secret {
-    let mut random = [0; 64];
-    SystemRandom.fill(&mut random);
-    files::password_from(&random)
 }
 
 fn format(config: &BrokerConfig, passwords: &[(User, Secret)]) -> anyhow::Result<()> {
@@ -197,15 +191,12 @@ fn print(layout: &Layout, is_new: bool, port: u16, took: std::time::Duration) {
   Kafka    SASL_SSL://localhost:{port}
 
 Try, in another terminal:
-  echo hello | kcat -F {shown}/clients/demo.kcat.conf -P -t demo
-  kcat -F {shown}/clients/demo.kcat.conf -C -t demo -o beginning -e
-Or Apache Kafka's own tools:
+  echo hello | schloss produce demo
+  schloss consume demo -o start -n 1
+Or any Kafka client:
   kafka-console-producer.sh --bootstrap-server localhost:{port} --topic demo \\
       --command-config {shown}/clients/demo.properties
-  kafka-console-consumer.sh --bootstrap-server localhost:{port} --topic demo \\
-      --partition 0 --offset earliest --command-config {shown}/clients/demo.properties
-  kafka-acls.sh --bootstrap-server localhost:{port} --list \\
-      --command-config {shown}/clients/admin.properties
+  kcat -F {shown}/clients/demo.kcat.conf -C -t demo -o beginning -e
 Ready in {seconds:.1} s. Ctrl-C stops it; the same command starts it again.",
         seconds = took.as_secs_f64()
     ));

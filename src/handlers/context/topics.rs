@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::RequestContext;
 use crate::controller::{ControllerRequest, CreateTopic, CreateTopics};
 use crate::metadata::image::MetadataImage;
@@ -117,6 +119,9 @@ impl TopicView {
     }
 }
 
+/// A topic's name, and its entry if there is one. `None` stands for an id that nobody knows: there is nothing to judge.
+type Found<'a> = Option<(TopicName, Option<&'a TopicImage>)>;
+
 impl RequestContext<'_> {
     /// Judges operation `O` on every topic that a request names, in one call; answers in order.
     pub async fn admit_topics<O: Operation>(&self, topics: &[TopicRef<'_>]) -> Vec<TopicAdmission<O>> {
@@ -134,8 +139,7 @@ impl RequestContext<'_> {
         log_if_denied: bool,
     ) -> Vec<TopicAdmission<O>> {
         let image = self.broker.image.load_full();
-        // `None` stands for an id that nobody knows: there is nothing to judge.
-        let found: Vec<Option<(TopicName, Option<&TopicImage>)>> = topics
+        let found: SmallVec<[Found<'_>; 1]> = topics
             .iter()
             .map(|topic| match topic {
                 TopicRef::Name(name) => {

@@ -194,11 +194,22 @@ impl House {
 
     /// Admits and enqueues one request.
     pub(super) async fn send<R: Request>(&self, connection: &Rc<Connection>, version: i16, request: &R) -> Asked {
+        self.send_bytes(connection, R::KEY, version, request.to_bytes(version)).await
+    }
+
+    /// The same for a request's bytes as they stand in a frame.
+    pub(super) async fn send_bytes(
+        &self,
+        connection: &Rc<Connection>,
+        key: ApiKey,
+        version: i16,
+        body: Bytes,
+    ) -> Asked {
         let header =
-            RequestHeader { api_key: R::KEY, api_version: version, correlation_id: 7, client_id: Some("test".into()) };
+            RequestHeader { api_key: key, api_version: version, correlation_id: 7, client_id: Some("test".into()) };
         let context = RequestContext { broker: &self.broker, connection, header: &header };
-        let reply = dispatch(&context, request.to_bytes(version)).await;
-        Asked { reply: Some(reply), key: R::KEY, version }
+        let reply = dispatch(&context, body).await;
+        Asked { reply: Some(reply), key, version }
     }
 
     /// Sends a request, lets the lanes work, and waits for the answer.

@@ -31,6 +31,32 @@ async fn each_partition_is_answered_for_itself() {
     assert_eq!((failed.log_append_time_ms, failed.log_start_offset, &failed.error_message), (-1, -1, &None));
 }
 
+/// What is written are the frame's own bytes, but for the header of the batch, which gets its offset.
+#[tokio::test]
+async fn no_record_is_copied_between_frame_and_disk() {
+    use crate::protocol::api::ApiKey;
+    use crate::protocol::wire::Message as _;
+    let house = House::with_topic("t");
+    let alice = house.connect("alice");
+    for values in [&["small"; 1][..], &["v"; 20_000]] {
+        let records = batch(values);
+        let header_len = crate::protocol::record_batch::HEADER_LEN;
+        let length = records.len() - header_len;
+        let frame = produce(1, &[("t", 0, records)]).to_bytes(12);
+        let place = frame.as_ptr_range();
+        let asked = house.send_bytes(&alice, ApiKey::Produce, 12, frame.clone()).await;
+        house.bench.work();
+        let response: ProduceResponse = asked.response().await;
+        assert_eq!(only(&response).error_code, 0);
+        let of_frame =
+            |slice: &std::ops::Range<usize>| place.start.addr() <= slice.start && slice.end <= place.end.addr();
+        let written = house.bench.disk.last_write();
+        let from_frame: usize = written.iter().filter(|slice| of_frame(slice)).map(ExactSizeIterator::len).sum();
+        let elsewhere: usize = written.iter().filter(|slice| !of_frame(slice)).map(ExactSizeIterator::len).sum();
+        assert_eq!((from_frame, elsewhere), (length, header_len));
+    }
+}
+
 #[tokio::test]
 async fn by_id_and_by_an_id_nobody_knows() {
     let house = House::with_topic("t");

@@ -1,5 +1,6 @@
 use super::*;
 use crate::log::storage::{FaultyDisk, Open};
+use crate::model::principal::KafkaPrincipal;
 
 const CLIENT: AppendOrigin = AppendOrigin::Client;
 
@@ -19,6 +20,7 @@ fn batch(producer_id: i64, epoch: i16, sequence: i32, records: i32, offset: i64)
         is_transactional: false,
         is_control: false,
         marker: None,
+        owner: Owner::NOBODY,
     }
 }
 
@@ -194,4 +196,29 @@ fn the_table_is_bounded_and_ages() {
     assert!(state.get(99).is_some() && state.get(1).is_none());
     state.remove_expired(Wall(1095));
     assert_eq!(state.entries().len(), 1 + 4);
+}
+
+/// Whoever makes producers without end pushes out his own.
+#[test]
+fn nobody_is_forgotten_because_of_somebody_else() {
+    let (alice, mallory) = (Owner::of(&KafkaPrincipal::user("alice")), Owner::of(&KafkaPrincipal::user("mallory")));
+    let mut state = ProducerState::new(Arc::new(FaultyDisk::new()), Path::new("/"), i64::MAX, 32).unwrap();
+    for n in 0..4 {
+        state.apply(&ProducerBatch { owner: alice, ..batch(n, 0, 0, 1, n) });
+    }
+    for n in 4..1000 {
+        state.apply(&ProducerBatch { owner: mallory, ..batch(n, 0, 0, 1, n) });
+        assert!(state.entries().count() <= 32);
+    }
+    for n in 0..4 {
+        assert!(state.get(n).is_some(), "producer {n} is forgotten");
+    }
+    let of_mallory = state.entries().filter(|entry| entry.producer_id >= 4).count();
+    assert!((13..=16).contains(&of_mallory), "{of_mallory}");
+    assert!(state.get(999).is_some());
+    // A full table takes from anybody; those whose owner is not known are anybody.
+    for n in 2000..2040 {
+        state.apply(&batch(n, 0, 0, 1, n));
+    }
+    assert!(state.entries().count() <= 32 && state.get(2039).is_some());
 }

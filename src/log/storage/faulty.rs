@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +70,11 @@ impl FaultyDisk {
         world.plan = Some(fault);
         world.counts.clear();
         world.total = 0;
+    }
+
+    /// Where in memory the slices of the last write lay: nothing was copied if they are a frame's.
+    pub fn last_write(&self) -> Vec<Range<usize>> {
+        self.0.lock().last_write.clone()
     }
 
     /// Operations counted since the last plan, of all kinds.
@@ -173,6 +179,8 @@ struct World {
     full: bool,
     evicted: bool,
     now: Wall,
+    /// Where the bytes of the last write lay.
+    last_write: Vec<Range<usize>>,
 }
 
 impl World {
@@ -395,6 +403,11 @@ struct FaultyFile {
     id: u64,
 }
 
+fn range_of(slice: &[u8]) -> Range<usize> {
+    let Range { start, end } = slice.as_ptr_range();
+    start.addr()..end.addr()
+}
+
 impl DiskFile for FaultyFile {
     fn write(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut world = self.disk.0.lock();
@@ -411,6 +424,7 @@ impl DiskFile for FaultyFile {
         if take == 0 && total > 0 {
             return Err(ErrorKind::StorageFull.into());
         }
+        world.last_write = slices.iter().map(|slice| range_of(slice)).collect();
         let now = world.now;
         let file = world.file(self.id)?;
         let mut done = 0;

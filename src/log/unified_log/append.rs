@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::UnifiedLog;
 use crate::log::log_dir::StorageError;
-use crate::log::producer_state::{AppendOrigin, BatchMetadata, ProducerBatch, ProducerError};
+use crate::log::producer_state::{AppendOrigin, BatchMetadata, Owner, ProducerBatch, ProducerError};
 use crate::log::segment::Segment;
 use crate::log::segment_writer::{Pending, RollRequest, SealedSegment, SegmentWriter};
 use crate::log::time_index::TimestampOffset;
@@ -33,6 +33,7 @@ impl From<Origin> for AppendOrigin {
 pub struct LeaderAppend<'a> {
     pub batch: &'a ValidatedBatch,
     pub origin: AppendOrigin,
+    pub owner: Owner,
 }
 
 /// Where a batch lies now; for a duplicate, where it has lain since it was first sent.
@@ -114,7 +115,7 @@ impl UnifiedLog {
         now: Wall,
     ) -> Result<AppendInfo, AppendError> {
         let mut results = std::mem::take(&mut self.results);
-        self.append_many(&[LeaderAppend { batch, origin }], leader_epoch, now, &mut results);
+        self.append_many(&[LeaderAppend { batch, origin, owner: Owner::NOBODY }], leader_epoch, now, &mut results);
         let result = results.pop();
         self.results = results;
         // One result a batch is what `append_many` gives.
@@ -287,7 +288,7 @@ impl UnifiedLog {
         let Some(producer) = ProducerBatch::new(header, offset, marker) else { return Ok(Admitted::New(None)) };
         match self.producers.check(&producer, append.origin)? {
             Some(known) => Ok(Admitted::Duplicate(known)),
-            None => Ok(Admitted::New(Some(producer))),
+            None => Ok(Admitted::New(Some(ProducerBatch { owner: append.owner, ..producer }))),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::log::cleaner::{CleanedSegment, Compaction};
+use crate::log::producer_state::Owner;
 use crate::log::producer_state::ProducerEntry;
 use crate::log::unified_log::{DeleteRecordsError, UnifiedLog};
 use crate::log::validator::{Origin, Rules, ValidatedBatch};
@@ -47,6 +48,8 @@ pub struct Append {
     pub partition: TopicIdPartition,
     pub records: Incoming,
     pub origin: Origin,
+    /// Whose producers its batches are of.
+    pub owner: Owner,
     pub acks: Acks,
     /// Where the answer goes.
     pub slot: ProduceSlot,

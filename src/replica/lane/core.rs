@@ -27,6 +27,7 @@ pub(super) struct LaneCore {
     removals: Vec<RemovalJob>,
     /// Kept from drain to drain for their memory.
     buffer: Vec<Command>,
+    wakes: Wakes,
     results: AppendResults,
 }
 
@@ -39,6 +40,7 @@ impl LaneCore {
             touched: Vec::new(),
             removals: Vec::new(),
             buffer: Vec::new(),
+            wakes: Wakes::default(),
             results: Vec::new(),
         }
     }
@@ -49,6 +51,14 @@ impl LaneCore {
 
     pub(super) fn keep_buffer(&mut self, buffer: Vec<Command>) {
         self.buffer = buffer;
+    }
+
+    pub(super) fn take_wakes(&mut self) -> Wakes {
+        std::mem::take(&mut self.wakes)
+    }
+
+    pub(super) fn keep_wakes(&mut self, wakes: Wakes) {
+        self.wakes = wakes;
     }
 
     pub(super) fn take_removals(&mut self) -> Vec<RemovalJob> {
@@ -88,7 +98,7 @@ impl LaneCore {
     }
 
     fn stage(&mut self, append: Append, log_dir: &LogDir, wakes: &mut Wakes) {
-        let Append { partition, records, origin, acks, slot } = append;
+        let Append { partition, records, origin, owner, acks, slot } = append;
         let Some(hosted) = self.partitions.get_mut(&partition) else {
             let error = if log_dir.is_online() { AccessError::UnknownPartition } else { AccessError::StorageFailed };
             slot.finish(Err(error.into()), wakes);
@@ -112,7 +122,7 @@ impl LaneCore {
         if hosted.is_idle() {
             self.touched.push(partition);
         }
-        hosted.stage(Staged { batch, origin, acks, slot });
+        hosted.stage(Staged { batch, origin, owner, acks, slot });
     }
 
     /// Writes, syncs and settles every partition that was touched. Returns how long the slowest write took.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::log::log_dir::StorageError;
+use crate::log::producer_state::Owner;
 use crate::log::producer_state::{AppendOrigin, ProducerEntry};
 use crate::log::unified_log::{AppendError, AppendInfo, LeaderAppend, UnifiedLog};
 use crate::log::validator::{Origin, ValidatedBatch};
@@ -56,6 +57,7 @@ enum Role {
 pub(super) struct Staged {
     pub(super) batch: ValidatedBatch,
     pub(super) origin: Origin,
+    pub(super) owner: Owner,
     pub(super) acks: Acks,
     pub(super) slot: ProduceSlot,
 }
@@ -65,7 +67,7 @@ pub(super) type AppendResults = Vec<Result<AppendInfo, AppendError>>;
 
 impl Staged {
     fn append(&self) -> LeaderAppend<'_> {
-        LeaderAppend { batch: &self.batch, origin: append_origin(self.origin) }
+        LeaderAppend { batch: &self.batch, origin: append_origin(self.origin), owner: self.owner }
     }
 }
 

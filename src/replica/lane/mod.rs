@@ -148,7 +148,7 @@ impl Lane {
     pub fn drain(&self) -> Vec<RemovalJob> {
         let mut core = self.core.lock();
         let mut commands = core.take_buffer();
-        let mut wakes = Wakes::default();
+        let mut wakes = core.take_wakes();
         loop {
             self.queue.drain(&mut commands, &mut wakes);
             if commands.is_empty() {
@@ -160,6 +160,7 @@ impl Lane {
             wakes.flush();
         }
         core.keep_buffer(commands);
+        core.keep_wakes(wakes);
         core.take_removals()
     }
 

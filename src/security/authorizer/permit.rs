@@ -8,6 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::model::acl::AclOperation;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::resource::{ResourcePattern, ResourceType};
@@ -250,6 +252,9 @@ impl<O: Operation> Admission<O> {
     }
 }
 
+/// As many as most requests name are judged without memory of their own.
+const FEW: usize = 2;
+
 /// Asks for operation `O` on every resource, in one call and by one generation of the rules; answers in order.
 pub fn admit<O: Operation>(
     authorizer: &dyn Authorizer,
@@ -257,7 +262,7 @@ pub fn admit<O: Operation>(
     connection: u64,
     wanted: Vec<Wanted>,
 ) -> Answer<Vec<Admission<O>>> {
-    let actions: Vec<Action<'_>> = wanted
+    let actions: SmallVec<[Action<'_>; FEW]> = wanted
         .iter()
         .map(|w| Action {
             references: w.references,
@@ -266,6 +271,7 @@ pub fn admit<O: Operation>(
         })
         .collect();
     let answer = authorizer.authorize(who, &actions);
+    drop(actions);
     let principal = who.principal.clone();
     answer.map(move |decisions| {
         // An engine that answers short leaves the rest refused.

@@ -12,7 +12,7 @@ use super::*;
 use crate::model::principal::KafkaPrincipal;
 use crate::model::secret::Secret;
 use crate::model::time::Wall;
-use crate::security::certificates::{Authority, Issued};
+use crate::security::certificates::{Authority, Issued, LEAF_LIFE};
 use crate::security::principal::mapping::PrincipalMapping;
 use crate::security::principal::principal_of;
 
@@ -31,8 +31,8 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let authority = Authority::new("test authority", now()).unwrap();
-    let server = authority.issue_server("broker", &["localhost", "127.0.0.1"], now()).unwrap();
-    let alice = authority.issue_client("alice", now()).unwrap();
+    let server = authority.issue_server("broker", &["localhost", "127.0.0.1"], now(), LEAF_LIFE).unwrap();
+    let alice = authority.issue_client("alice", now(), LEAF_LIFE).unwrap();
     World { authority, server, alice }
 });
 
@@ -165,7 +165,7 @@ fn a_clients_certificate_is_its_principal() {
 
 #[test]
 fn a_certificate_cannot_name_everybody() {
-    let star = WORLD.authority.issue_client("*", now()).unwrap();
+    let star = WORLD.authority.issue_client("*", now(), LEAF_LIFE).unwrap();
     let (_, end) = handshake(&Arc::new(client(Some(&star), TLS13)), &server(ClientAuth::Required), usize::MAX).unwrap();
     assert_eq!(principal(&end, "DEFAULT").to_string(), "User:CN=*");
     assert_ne!(principal(&end, "RULE:^CN=(.*)$/$1/").kind(), KafkaPrincipal::USER);
@@ -175,9 +175,9 @@ fn a_certificate_cannot_name_everybody() {
 fn foreign_expired_and_early_certificates_are_refused() {
     let day = 86_400_000;
     let other = Authority::new("test authority", now()).unwrap();
-    let foreign = other.issue_client("alice", now()).unwrap();
-    let expired = WORLD.authority.issue_client("alice", Wall(now().0 - 900 * day)).unwrap();
-    let early = WORLD.authority.issue_client("alice", Wall(now().0 + 2 * day)).unwrap();
+    let foreign = other.issue_client("alice", now(), LEAF_LIFE).unwrap();
+    let expired = WORLD.authority.issue_client("alice", Wall(now().0 - 900 * day), LEAF_LIFE).unwrap();
+    let early = WORLD.authority.issue_client("alice", Wall(now().0 + 2 * day), LEAF_LIFE).unwrap();
     for (what, issued) in [("foreign", foreign), ("expired", expired), ("not yet valid", early)] {
         for client_auth in [ClientAuth::Requested, ClientAuth::Required] {
             let refused = handshake(&Arc::new(client(Some(&issued), TLS13)), &server(client_auth), usize::MAX);

@@ -46,10 +46,24 @@ pub(super) fn allow(rules: &[Rule<'_>]) {
     }
 }
 
-/// Adds one rule; the code.
+/// Adds one rule about a topic; the code.
 fn add(pattern: i8, name: &str, principal: &str, host: &str, operation: i8, permission: i8) -> i16 {
+    add_for(TOPIC, pattern, name, principal, host, operation, permission)
+}
+
+/// Adds one rule about a resource of any type; the code.
+#[allow(clippy::too_many_arguments, reason = "these are the fields of a rule")]
+pub(super) fn add_for(
+    resource_type: i8,
+    pattern: i8,
+    name: &str,
+    principal: &str,
+    host: &str,
+    operation: i8,
+    permission: i8,
+) -> i16 {
     let creation = AclCreation {
-        resource_type: TOPIC,
+        resource_type,
         resource_name: name.into(),
         resource_pattern_type: pattern,
         principal: principal.into(),

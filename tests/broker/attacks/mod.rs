@@ -6,13 +6,16 @@
 //! group ends with an ordinary client that logs in and is served.
 
 mod acls;
+mod admin;
 mod certificates;
 mod framing;
+mod groups;
 mod plain;
 mod protocols;
 mod records;
 mod revocation;
 mod scram;
+mod sessions;
 mod strict;
 mod tls;
 
@@ -30,8 +33,10 @@ use crate::client::Client;
 use crate::support::{Broker, free_port, keystore, schloss, write};
 
 /// Users of PLAIN, each with the password `NAME-of-tests`; `u71` and so on have the rights of the case so numbered.
-const PLAIN_USERS: [&str; 12] =
-    ["admin", "alice", "watcher", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "nobody"];
+const PLAIN_USERS: [&str; 16] = [
+    "admin", "alice", "watcher", "u61", "u71", "u72", "u73", "u73any", "u74", "u75", "u76", "u78", "u80", "u99",
+    "u99b", "nobody",
+];
 /// The user of SCRAM-SHA-256.
 const SCRAM_USER: &str = "bob";
 const SCRAM_PASSWORD: &str = "bob-of-tests";

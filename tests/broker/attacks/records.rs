@@ -28,7 +28,7 @@ pub(super) fn batch_of_producer(producer_id: i64, epoch: i16) -> Bytes {
     })
 }
 
-fn to_topic(topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
+pub(super) fn to_topic(topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData { index: 0, records: Records::Bytes(records) };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], transactional_id: None }

@@ -30,8 +30,14 @@ fn live(bench: &Bench, promises: &mut Promises) -> Result<(), String> {
                 from_producer(1, 0, sequence - 1, &[text])
             })
             .collect();
-        let appends: Vec<LeaderAppend<'_>> =
-            batches.iter().map(|batch| LeaderAppend { batch, origin: AppendOrigin::Client }).collect();
+        let appends: Vec<LeaderAppend<'_>> = batches
+            .iter()
+            .map(|batch| LeaderAppend {
+                batch,
+                origin: AppendOrigin::Client,
+                owner: crate::log::producer_state::Owner::NOBODY,
+            })
+            .collect();
         promises.tried.extend(texts);
         let mut results = Vec::new();
         log.append_many(&appends, 0, Wall(1), &mut results);

@@ -42,8 +42,14 @@ fn a_group_is_one_write_and_each_batch_has_its_result() {
         from_producer(1, 0, 9, &["gap"]),
         plain(&["d"], 1),
     ];
-    let appends: Vec<LeaderAppend<'_>> =
-        batches.iter().map(|batch| LeaderAppend { batch, origin: AppendOrigin::Client }).collect();
+    let appends: Vec<LeaderAppend<'_>> = batches
+        .iter()
+        .map(|batch| LeaderAppend {
+            batch,
+            origin: AppendOrigin::Client,
+            owner: crate::log::producer_state::Owner::NOBODY,
+        })
+        .collect();
     let mut results = Vec::new();
     bench.disk.plan(Fault { operation: Some(Operation::Write), nth: 1, effect: Effect::Fail });
     log.append_many(&appends, 0, Wall(1), &mut results);
@@ -59,8 +65,14 @@ fn a_failed_write_fails_all_of_its_group_and_the_directory() {
     let bench = Bench::with(|config| config.segment_bytes = 300);
     let mut log = bench.open(false);
     let batches: Vec<ValidatedBatch> = (0..9).map(|n| from_producer(1, 0, n, &["0123456789"])).collect();
-    let appends: Vec<LeaderAppend<'_>> =
-        batches.iter().map(|batch| LeaderAppend { batch, origin: AppendOrigin::Client }).collect();
+    let appends: Vec<LeaderAppend<'_>> = batches
+        .iter()
+        .map(|batch| LeaderAppend {
+            batch,
+            origin: AppendOrigin::Client,
+            owner: crate::log::producer_state::Owner::NOBODY,
+        })
+        .collect();
     // Three batches fit into a segment: the first group is written, the second one is not.
     bench.disk.plan(Fault { operation: Some(Operation::Write), nth: 2, effect: Effect::Full(100) });
     let mut results = Vec::new();
