@@ -143,13 +143,16 @@ impl NodeState {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests write the file that earlier versions wrote")]
 mod tests {
     use super::*;
 
     fn node(dir: &Path, node: i32, file: Option<&str>, log_dirs: &[&str]) -> NodeState {
         let log_dirs: Vec<PathBuf> = log_dirs.iter().map(PathBuf::from).collect();
         NodeState::new(dir, Owner::new(BrokerId(node), file.map(Path::new), &log_dirs))
+    }
+
+    fn text_of(dir: &Path) -> String {
+        String::from_utf8(files::read(&dir.join("stamp")).unwrap()).unwrap()
     }
 
     fn last(state: &NodeState) -> Option<String> {
@@ -178,13 +181,13 @@ mod tests {
         }
         one.stamp("ANEW").unwrap();
         assert_eq!((last(&one).as_deref(), last(&two).as_deref()), (Some("ANEW"), Some("TWO")));
-        assert_eq!(std::fs::read_to_string(dir.path().join("stamp")).unwrap().lines().count(), 2);
+        assert_eq!(text_of(dir.path()).lines().count(), 2);
     }
 
     #[test]
     fn the_stamp_of_an_earlier_version_is_anybodys_until_its_node_has_started() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("stamp"), "OLD\n").unwrap();
+        files::write(&dir.path().join("stamp"), b"OLD\n", Mode::Public).unwrap();
         let one = node(dir.path(), 1, Some("one.properties"), &["/data/one"]);
         let two = node(dir.path(), 2, Some("two.properties"), &["/data/two"]);
         assert_eq!((last(&one).as_deref(), last(&two).as_deref()), (Some("OLD"), Some("OLD")));
@@ -198,9 +201,10 @@ mod tests {
     #[test]
     fn a_full_stamp_forgets_its_oldest_lines() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("stamp"), "X\t1\tf\t/d\n".repeat(MAX_LINES)).unwrap();
+        let full = "X\t1\tf\t/d\n".repeat(MAX_LINES);
+        files::write(&dir.path().join("stamp"), full.as_bytes(), Mode::Public).unwrap();
         node(dir.path(), 2, None, &["/data/two"]).stamp("TWO").unwrap();
-        let text = std::fs::read_to_string(dir.path().join("stamp")).unwrap();
+        let text = text_of(dir.path());
         assert_eq!((text.lines().count(), text.lines().last()), (MAX_LINES, Some("TWO\t2\t\t/data/two")));
     }
 }

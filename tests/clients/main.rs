@@ -15,6 +15,7 @@
 mod support;
 
 mod admin_tools;
+mod documents;
 mod groups;
 mod notes;
 mod own;
