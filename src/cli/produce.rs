@@ -1,9 +1,10 @@
 //! `schloss produce`: lines become records.
 
 use std::collections::BTreeMap;
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
@@ -13,12 +14,14 @@ use super::client::{ConnectArgs, Role, Session, finish, say, talk};
 use super::exit;
 use crate::model::compression::CompressionType;
 use crate::model::time::Clock as _;
-use crate::network::outbound::{Acks, BATCH_BYTES, NewRecord, Producer};
+use crate::network::outbound::{Acks, BATCH_BYTES, Cluster, NewRecord, Producer, Written};
 use crate::server::clock::SystemClock;
 use crate::server::files;
 
 /// Lines that are read ahead of the broker.
 const AHEAD: usize = 10_000;
+/// What comes out of a pipe is told in few lines: a range of offsets goes on as long as no more than this passes.
+const PIPE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -78,37 +81,91 @@ fn carry_out(args: &Arguments, env: &BTreeMap<String, String>) -> anyhow::Result
     session.run(async |cluster| Ok(cluster.topic(&args.topic).await?))?;
     let mut lines = read_ahead(args.file.clone())?;
     let mut producer = Producer::new(&args.topic, args.acks, args.codec);
-    let mut is_whole = true;
-    session.run(async |cluster| {
-        let mut number = 0;
-        let mut held = None;
-        loop {
-            let Some(batch) = next_batch(args, &mut lines, &mut number, &mut held).await? else { return Ok(()) };
-            for outcome in producer.write(cluster, &batch).await? {
-                match outcome {
-                    Ok(written) if !args.quiet => {
-                        let Some(first) = written.base_offset else { continue };
-                        let last = first + i64::from(written.count) - 1;
-                        let range = if last > first { format!("{first}-{last}") } else { first.to_string() };
-                        say(&format!("{}-{} @ {range}", args.topic, written.partition))?;
-                    }
-                    Ok(_) => {}
-                    Err(unwritten) => {
-                        is_whole = false;
-                        talk(&format!("error: {} record(s) were not written: {}", unwritten.count, unwritten.error));
-                    }
-                }
-            }
-        }
+    let mut told = Told { topic: &args.topic, is_quiet: args.quiet, ranges: BTreeMap::new() };
+    let is_whole = session.run(async |cluster| {
+        let outcome = write_all(args, &mut lines, &mut producer, cluster, &mut told).await;
+        told.tell_all()?;
+        outcome
     })?;
     Ok(if is_whole { 0 } else { exit::FAILURE })
 }
 
+/// Whether every line was written.
+async fn write_all(
+    args: &Arguments,
+    lines: &mut mpsc::Receiver<io::Result<Vec<u8>>>,
+    producer: &mut Producer,
+    cluster: &mut Cluster,
+    told: &mut Told<'_>,
+) -> anyhow::Result<bool> {
+    // Who types is answered at once.
+    let is_typed = args.file.is_none() && io::stdin().is_terminal();
+    let mut is_whole = true;
+    let mut number = 0;
+    let mut held = None;
+    loop {
+        if is_typed {
+            told.tell_all()?;
+        }
+        let next = tokio::time::timeout(PIPE_PAUSE, next_batch(args, lines, &mut number, &mut held)).await;
+        let Ok(next) = next else {
+            told.tell_all()?;
+            continue;
+        };
+        let Some(batch) = next? else { return Ok(is_whole) };
+        for outcome in producer.write(cluster, &batch).await? {
+            match outcome {
+                Ok(written) => told.add(written)?,
+                Err(unwritten) => {
+                    is_whole = false;
+                    talk(&format!("error: {} record(s) were not written: {}", unwritten.count, unwritten.error));
+                }
+            }
+        }
+    }
+}
+
+/// Where records were written: one line for offsets that follow each other.
+struct Told<'a> {
+    topic: &'a str,
+    is_quiet: bool,
+    /// First and last offset of each partition that are not printed yet.
+    ranges: BTreeMap<i32, (i64, i64)>,
+}
+
+impl Told<'_> {
+    fn add(&mut self, written: Written) -> io::Result<()> {
+        let Some(first) = written.base_offset else { return Ok(()) };
+        let last = first + i64::from(written.count) - 1;
+        match self.ranges.get_mut(&written.partition) {
+            Some((_, end)) if *end + 1 == first => *end = last,
+            _ => {
+                if let Some(range) = self.ranges.insert(written.partition, (first, last)) {
+                    self.tell(written.partition, range)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_all(&mut self) -> io::Result<()> {
+        std::mem::take(&mut self.ranges).into_iter().try_for_each(|(partition, range)| self.tell(partition, range))
+    }
+
+    fn tell(&self, partition: i32, (first, last): (i64, i64)) -> io::Result<()> {
+        if self.is_quiet {
+            return Ok(());
+        }
+        let range = if last > first { format!("{first}-{last}") } else { first.to_string() };
+        say(&format!("{}-{partition} @ {range}", self.topic))
+    }
+}
+
 /// Lines from a thread of their own: reading a terminal waits.
-fn read_ahead(file: Option<PathBuf>) -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
-    let mut input: Box<dyn std::io::BufRead + Send> = match file {
-        Some(path) => Box::new(std::io::BufReader::new(files::open(&path)?)),
-        None => Box::new(std::io::BufReader::new(std::io::stdin())),
+fn read_ahead(file: Option<PathBuf>) -> anyhow::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+    let mut input: Box<dyn io::BufRead + Send> = match file {
+        Some(path) => Box::new(io::BufReader::new(files::open(&path)?)),
+        None => Box::new(io::BufReader::new(io::stdin())),
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
@@ -132,10 +189,11 @@ fn read_ahead(file: Option<PathBuf>) -> anyhow::Result<mpsc::Receiver<std::io::R
     Ok(receiver)
 }
 
-/// The lines that are there now, at least one, as records; as many as go into a batch. `None` at the end.
+/// The lines that are there now, at least one, as records; as many as go into a batch. `None` at the end. Nothing is lost
+/// if it is dropped while it waits.
 async fn next_batch(
     args: &Arguments,
-    lines: &mut mpsc::Receiver<std::io::Result<Vec<u8>>>,
+    lines: &mut mpsc::Receiver<io::Result<Vec<u8>>>,
     number: &mut u64,
     held: &mut Option<NewRecord>,
 ) -> anyhow::Result<Option<Vec<NewRecord>>> {

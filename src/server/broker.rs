@@ -370,7 +370,7 @@ impl Parts {
         let options = Options {
             threads: threads.min(machine::cores()),
             budget: Budget::new(budget),
-            quotas: listeners::connection_quotas(&self.config),
+            quotas: listeners::connection_quotas(&self.config)?,
         };
         Ok(bound.serve(&Handlers(broker), options)?)
     }

@@ -1,6 +1,8 @@
 //! From the configuration's listeners to what the network opens: TLS, limits, who a certificate speaks for.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub enum ListenerError {
     Tls { listener: String, source: TlsError },
     #[error("listener {listener}: ssl.principal.mapping.rules: {source}")]
     Mapping { listener: String, source: MappingError },
+    #[error(
+        "max.connections.per.ip.overrides: {host} can't be found: {source}. Write its address, or make its name known"
+    )]
+    Host { host: String, source: io::Error },
 }
 
 /// Every listener, ready to be bound.
@@ -119,20 +125,23 @@ fn frame_limits(config: &BrokerConfig, listener: &ListenerConfig) -> FrameLimits
     }
 }
 
-/// `max.connections` and its kin.
-pub fn connection_quotas(config: &BrokerConfig) -> ConnectionQuotas {
+/// `max.connections` and its kin. Names of hosts are looked up once, as in Kafka; here all of their addresses count.
+///
+/// # Errors
+/// [`ListenerError::Host`].
+pub fn connection_quotas(config: &BrokerConfig) -> Result<ConnectionQuotas, ListenerError> {
     let settings = &config.settings;
     let count = |limit: i32| usize::try_from(limit).unwrap_or(usize::MAX);
     // Kafka's "no limit" is the largest number.
     let rate = |limit: i32| u32::try_from(limit).ok().filter(|_| limit != i32::MAX);
+    let mut per_ip_overrides = HashMap::new();
+    for (host, limit) in &config.max_connections_per_ip_overrides {
+        per_ip_overrides.extend(addresses_of(host)?.into_iter().map(|address| (address, count(*limit))));
+    }
     let limits = BrokerLimits {
         max_connections: count(settings.max_connections),
         max_connections_per_ip: count(settings.max_connections_per_ip),
-        per_ip_overrides: config
-            .max_connections_per_ip_overrides
-            .iter()
-            .filter_map(|(address, limit)| Some((address.parse::<IpAddr>().ok()?, count(*limit))))
-            .collect(),
+        per_ip_overrides,
         max_creation_rate: rate(settings.max_connection_creation_rate),
         inter_broker_listener: Some(config.inter_broker_listener.clone()),
     };
@@ -141,9 +150,32 @@ pub fn connection_quotas(config: &BrokerConfig) -> ConnectionQuotas {
         max_connections: count(listener.max_connections),
         max_creation_rate: rate(listener.max_connection_creation_rate),
     });
-    ConnectionQuotas::new(limits, listeners)
+    Ok(ConnectionQuotas::new(limits, listeners))
+}
+
+fn addresses_of(host: &str) -> Result<Vec<IpAddr>, ListenerError> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let unknown = |source| ListenerError::Host { host: host.to_owned(), source };
+    let found = (host, 0).to_socket_addrs().map_err(unknown)?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 fn millis(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_and_unknown_ones_refused() {
+        let local: IpAddr = [127, 0, 0, 1].into();
+        assert_eq!(addresses_of("127.0.0.1").unwrap(), [local]);
+        assert!(addresses_of("localhost").unwrap().contains(&local));
+        let refused = addresses_of("nobody.invalid").unwrap_err().to_string();
+        assert!(refused.starts_with("max.connections.per.ip.overrides: nobody.invalid can't be found"), "{refused}");
+    }
 }
