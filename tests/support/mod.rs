@@ -266,6 +266,17 @@ pub fn franz_go() -> Option<PathBuf> {
     required("franz-go", Some(repository().join("target/tools/franz-go")).filter(|p| p.is_file()))
 }
 
+/// KafkaJS, with the node that runs it.
+pub fn kafkajs() -> Option<PathBuf> {
+    let package = repository().join("target/tools/kafkajs/node_modules/kafkajs");
+    required("KafkaJS", Some(package).filter(|p| p.is_dir() && on_path("node").is_some()))
+}
+
+/// A Python that has librdkafka's current version.
+pub fn confluent_kafka() -> Option<PathBuf> {
+    required("confluent-kafka", Some(repository().join("target/tools/librdkafka/bin/python")).filter(|p| p.is_file()))
+}
+
 /// Apache Kafka's jars.
 pub fn kafka_libs() -> Option<PathBuf> {
     let libs = std::env::var_os("SCHLOSS_KAFKA_LIBS")
