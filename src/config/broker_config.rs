@@ -175,7 +175,7 @@ impl BrokerConfig {
         }
         let per_ip = between::per_ip(&values, written, &mut out);
         let configs = listeners.as_ref().map(|listeners| parts.listeners(listeners, &values, &mut out));
-        let settings = Settings::new(&values).map_err(|name| {
+        let settings = Settings::new(|name| values.get(name)).map_err(|name| {
             Diagnostics::from(Diagnostic::error(Code::P0302).arg(format!("{name} is not of its type")))
         })?;
         let (Some(listeners), Some(configs), false) = (listeners, configs, out.has_errors()) else {

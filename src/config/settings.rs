@@ -1,7 +1,6 @@
 //! The keys that are used, as fields of the right type.
 
 use super::keys::Value;
-use super::values::Values;
 
 /// A value as the type a field wants. `None` only if table and field disagree, which a test rules out.
 trait FromValue: Sized {
@@ -69,8 +68,8 @@ macro_rules! settings {
 
             /// # Errors
             /// The name of a key whose value is not of the field's type.
-            pub(super) fn new(values: &Values) -> Result<Self, &'static str> {
-                Ok(Self { $($field: FromValue::from_value(&values.get($name)).ok_or($name)?,)* })
+            pub(super) fn new(value: impl Fn(&'static str) -> Value) -> Result<Self, &'static str> {
+                Ok(Self { $($field: FromValue::from_value(&value($name)).ok_or($name)?,)* })
             }
         }
     };
@@ -118,7 +117,6 @@ settings! {
     metadata_max_retention_bytes: i64 = "metadata.max.retention.bytes";
     metadata_max_retention_ms: i64 = "metadata.max.retention.ms";
     min_insync_replicas: i32 = "min.insync.replicas";
-    num_io_threads: i32 = "num.io.threads";
     num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
     num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
@@ -156,10 +154,11 @@ settings! {
 mod tests {
     use super::super::keys::{self, Status};
     use super::*;
+    use crate::config::values::Values;
 
     #[test]
     fn every_field_has_its_key_and_type() {
-        let settings = Settings::new(&Values::default()).unwrap();
+        let settings = Settings::new(|name| Values::default().get(name)).unwrap();
         assert_eq!(settings.num_network_threads, 3);
         assert_eq!(settings.broker_rack, None);
         for name in Settings::NAMES {

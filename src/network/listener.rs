@@ -25,7 +25,7 @@ use crate::model::time::Mono;
 use crate::network::connection::FrameLimits;
 use crate::network::processor::{Arrival, ProcessorHandle};
 use crate::network::service::Service;
-use crate::quota::connections::{ConnectionQuotas, TooManyConnections};
+use crate::quota::connections::{BrokerLimits, ConnectionQuotas, ListenerLimits, TooManyConnections};
 use crate::telemetry::once_per::OncePer;
 
 /// How long accept rests when the process has no descriptor left.
@@ -175,6 +175,12 @@ pub struct ConnectionSlot {
 impl Slots {
     pub fn new(quotas: ConnectionQuotas) -> Arc<Self> {
         Arc::new(Self { quotas: Mutex::new(quotas), released: Notify::new() })
+    }
+
+    /// Other limits from here on, for those who wait too.
+    pub fn set_limits(&self, limits: BrokerLimits, listeners: Vec<ListenerLimits>) {
+        self.quotas.lock().set_limits(limits, listeners);
+        self.released.notify_waiters();
     }
 
     /// Connections open now.

@@ -34,7 +34,6 @@ use tokio::sync::watch;
 use self::listener::{Acceptor, BindError, BoundListener, ListenerSpec, Slots};
 use self::processor::Facilities;
 use self::service::Service;
-use crate::quota::connections::ConnectionQuotas;
 use crate::quota::memory::Budget;
 
 /// What all listeners share.
@@ -44,7 +43,7 @@ pub struct Options {
     pub threads: usize,
     /// `queued.max.request.bytes`
     pub budget: Arc<Budget>,
-    pub quotas: ConnectionQuotas,
+    pub slots: Arc<Slots>,
 }
 
 /// The open listeners and the threads behind them.
@@ -117,7 +116,7 @@ impl Bound {
         let Self { specs, sockets, bound } = self;
         let facilities = Arc::new(Facilities::new(options.budget));
         let _ = facilities.bound.set(bound.clone());
-        let slots = Slots::new(options.quotas);
+        let slots = options.slots;
         let (stopping, stop) = watch::channel(None);
         let (handles, receivers): (Vec<_>, Vec<_>) = (0..options.threads.max(1)).map(|_| processor::channel()).unzip();
         let handles: Arc<[_]> = handles.into();

@@ -65,7 +65,7 @@ pub struct ConnectionQuotas {
     listeners: HashMap<ListenerName, Listener>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Listener {
     count: usize,
     max_connections: usize,
@@ -81,15 +81,27 @@ pub struct TooManyConnections {
 
 impl ConnectionQuotas {
     pub fn new(limits: BrokerLimits, listeners: impl IntoIterator<Item = ListenerLimits>) -> Self {
-        let listeners = listeners
-            .into_iter()
-            .map(|l| {
-                let rate = l.max_creation_rate.map(Rate::new);
-                (l.name, Listener { count: 0, max_connections: l.max_connections, rate })
-            })
-            .collect();
-        let rate = limits.max_creation_rate.map(Rate::new);
-        Self { limits, total: 0, rate, per_ip: HashMap::new(), listeners }
+        let mut quotas = Self {
+            limits: BrokerLimits::default(),
+            total: 0,
+            rate: None,
+            per_ip: HashMap::new(),
+            listeners: HashMap::new(),
+        };
+        quotas.set_limits(limits, listeners);
+        quotas
+    }
+
+    /// Other limits from here on. Connections that there are stay, over a smaller limit too; a rate that is as before goes
+    /// on where it was.
+    pub fn set_limits(&mut self, limits: BrokerLimits, listeners: impl IntoIterator<Item = ListenerLimits>) {
+        Rate::change(&mut self.rate, limits.max_creation_rate);
+        self.limits = limits;
+        for limits in listeners {
+            let listener = self.listeners.entry(limits.name).or_default();
+            listener.max_connections = limits.max_connections;
+            Rate::change(&mut listener.rate, limits.max_creation_rate);
+        }
     }
 
     /// Charges one new connection to the creation rates and says how long accept must wait for it.
@@ -164,6 +176,13 @@ impl Rate {
     fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second.max(1));
         Self { per_second, tokens: per_second * RATE_WINDOW_SECONDS, at: None }
+    }
+
+    fn change(rate: &mut Option<Self>, per_second: Option<u32>) {
+        let new = per_second.map(Self::new);
+        if rate.as_ref().map(|rate| rate.per_second) != new.as_ref().map(|rate| rate.per_second) {
+            *rate = new;
+        }
     }
 
     fn charge(&mut self, now: Mono) -> Duration {
@@ -242,6 +261,25 @@ mod tests {
         assert_eq!(quotas.charge(&name("A"), now), Duration::from_millis(500));
         assert_eq!(quotas.charge(&name("A"), now), Duration::from_secs(1));
         assert_eq!(quotas.charge(&name("A"), now.plus(Duration::from_secs(60))), Duration::ZERO);
+    }
+
+    #[test]
+    fn limits_change_and_counts_stay() {
+        let mut quotas = ConnectionQuotas::new(BrokerLimits::default(), [listener("A", 1)]);
+        quotas.count(&name("A"), address("10.0.0.1")).unwrap();
+        assert!(!quotas.slot_available(&name("A")));
+        let limits = BrokerLimits { max_connections_per_ip: 1, max_creation_rate: Some(1), ..BrokerLimits::default() };
+        quotas.set_limits(limits.clone(), [listener("A", 2)]);
+        assert!(quotas.slot_available(&name("A")));
+        assert_eq!(quotas.count(&name("A"), address("10.0.0.1")), Err(TooManyConnections { max: 1 }));
+        let last = (0..11).map(|_| quotas.charge(&name("A"), Mono(0))).max();
+        quotas.set_limits(limits, [listener("A", 2)]);
+        assert!(quotas.charge(&name("A"), Mono(0)) > last.unwrap(), "the same rate begins anew");
+        quotas.set_limits(BrokerLimits::default(), [listener("A", 0)]);
+        assert!(!quotas.slot_available(&name("A")));
+        assert_eq!(quotas.charge(&name("A"), Mono(0)), Duration::ZERO);
+        quotas.release(&name("A"), address("10.0.0.1"));
+        assert_eq!(quotas.total(), 0);
     }
 
     #[test]

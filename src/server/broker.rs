@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
 use super::controller::{self, ControllerHandle, SystemRandom};
+use super::dynamic::{self, Obeying};
 use super::files::FileError;
 use super::format::{FormatError, FormatRequest, format};
 use super::groups::{self, GroupCoordinator};
@@ -24,7 +25,7 @@ use super::metadata_log;
 use super::node_state::{NodeSecret, NodeState, Owner};
 use super::producer_ids::ProducerIdBlocks;
 use super::publisher::{Backlog, PartitionPublisher, subscriber, uuid};
-use super::topic_configs::{partition_settings, topic_config};
+use super::topic_configs::partition_settings;
 use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
@@ -177,6 +178,7 @@ struct Parts {
     lanes: Lanes,
     replicas: Arc<ReplicaManager>,
     controller: ControllerHandle,
+    obeying: Arc<Obeying>,
     backlog: Arc<Backlog>,
     specs: Vec<crate::network::listener::ListenerSpec>,
     authorizer: Arc<dyn Authorizer>,
@@ -227,6 +229,7 @@ impl Parts {
         // Set once, here.
         let _ = replicas_of.set(Arc::downgrade(&replicas));
         load_logs(&config, &logs, &replicas, &controller.committed().load_full(), &*clock, &mut random)?;
+        let obeying = Arc::new(Obeying::new(&config, &controller.committed().load())?);
         let backlog = Backlog::new();
         controller.subscribe(subscriber(native.clone(), scram, Arc::clone(&replicas), Arc::clone(&backlog)));
         if let Some(native) = native {
@@ -240,6 +243,7 @@ impl Parts {
             lanes,
             replicas,
             controller,
+            obeying,
             backlog,
             specs,
             authorizer,
@@ -272,6 +276,7 @@ impl Parts {
             replicas: Arc::clone(&self.replicas),
             controller: self.controller.clone(),
             clock: Arc::clone(&self.clock),
+            obeying: Arc::clone(&self.obeying),
             broker_epoch: epoch_seen,
             applied,
             deletions,
@@ -283,7 +288,7 @@ impl Parts {
             tokio::task::spawn_local(publisher.run(Arc::clone(&self.backlog), SystemRandom));
             tokio::task::spawn_local(groups::run(group_parts, group_mailbox));
             let network = self.serve(&mut lifecycle, applied_seen, groups).await?;
-            tasks::start(&self.config, &self.logs, &self.replicas, &self.clock);
+            tasks::start(&self.config, self.obeying.cleaners.subscribe(), &self.logs, &self.replicas, &self.clock);
             Ok::<Network, StartError>(network)
         });
         let network = match network {
@@ -366,11 +371,11 @@ impl Parts {
             Ok(bytes) if bytes > 0 => bytes,
             _ => default_budget_bytes(machine::memory_bytes()),
         };
-        let threads = usize::try_from(self.config.settings.num_network_threads).unwrap_or(1);
+        let threads = self.obeying.network_threads();
         let options = Options {
             threads: threads.min(machine::cores()),
             budget: Budget::new(budget),
-            quotas: listeners::connection_quotas(&self.config)?,
+            slots: Arc::clone(&self.obeying.slots),
         };
         Ok(bound.serve(&Handlers(broker), options)?)
     }
@@ -559,7 +564,7 @@ fn load_logs(
     random: &mut SystemRandom,
 ) -> Result<(), StartError> {
     let node = config.node_id;
-    let settings_of = |topic: &str| partition_settings(config, &topic_config(config, image, node, topic));
+    let settings_of = |topic: &str| partition_settings(config, image, topic);
     let start = clock.mono();
     let loaded = logs.load(
         &|topic_id, topic_partition, dir: &LogDir| {
@@ -570,7 +575,7 @@ fn load_logs(
             });
             if here { Placement::Here(settings_of(topic_partition.topic.as_str()).log) } else { Placement::Stray }
         },
-        usize::try_from(config.settings.num_recovery_threads_per_data_dir).unwrap_or(1),
+        usize::try_from(dynamic::settings_of(config, image).num_recovery_threads_per_data_dir).unwrap_or(1),
         clock.wall(),
         || uuid(random),
         &settings_of("").log,

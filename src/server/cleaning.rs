@@ -4,11 +4,13 @@
 //! `log.cleaner.backoff.ms`. A round's work runs on a blocking thread; lanes are asked only to begin it and to put its
 //! segments in place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::config::settings::Settings;
 use crate::log::cleaner::offset_map::{MapLimits, SLOT_BYTES};
@@ -21,58 +23,69 @@ use crate::replica::manager::ReplicaManager;
 /// A throttled round sleeps no longer than this at once, so that it sees a stop.
 const NAP_MAX: Duration = Duration::from_millis(500);
 
+/// What of the configuration a cleaner obeys, from its next round on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CleanerSettings {
+    threads: u64,
+    limits: MapLimits,
+    bytes_per_second: f64,
+    backoff: Duration,
+}
+
+impl CleanerSettings {
+    pub fn new(settings: &Settings) -> Self {
+        let threads = u64::try_from(settings.log_cleaner_threads).unwrap_or(1).max(1);
+        let memory = u64::try_from(settings.log_cleaner_dedupe_buffer_size).unwrap_or(0);
+        Self {
+            threads,
+            limits: MapLimits {
+                slots: memory / threads / SLOT_BYTES,
+                load_per_mille: (settings.log_cleaner_io_buffer_load_factor.clamp(0.0, 1.0) * 1000.0).round() as u64,
+            },
+            bytes_per_second: settings.log_cleaner_io_max_bytes_per_second,
+            backoff: Duration::from_millis(u64::try_from(settings.log_cleaner_backoff_ms).unwrap_or(0).max(1)),
+        }
+    }
+}
+
 /// What all cleaners share.
 struct Cleaners {
     logs: Arc<LogManager>,
     replicas: Arc<ReplicaManager>,
     clock: Arc<dyn Clock>,
-    limits: MapLimits,
-    bytes_per_second: f64,
+    settings: watch::Receiver<CleanerSettings>,
     /// Logs that a cleaner has in hand, and those that can't be compacted until the next start.
     taken: RefCell<HashSet<TopicIdPartition>>,
+    running: Cell<u64>,
 }
 
 /// Starts the cleaners on the current runtime. They end with it.
 pub(super) fn start(
-    settings: &Settings,
+    mut settings: watch::Receiver<CleanerSettings>,
     logs: &Arc<LogManager>,
     replicas: &Arc<ReplicaManager>,
     clock: &Arc<dyn Clock>,
 ) {
-    if !settings.log_cleaner_enable {
-        return;
-    }
-    let threads = u64::try_from(settings.log_cleaner_threads).unwrap_or(1).max(1);
-    let memory = u64::try_from(settings.log_cleaner_dedupe_buffer_size).unwrap_or(0);
     let cleaners = Rc::new(Cleaners {
         logs: Arc::clone(logs),
         replicas: Arc::clone(replicas),
         clock: Arc::clone(clock),
-        limits: MapLimits {
-            slots: memory / threads / SLOT_BYTES,
-            load_per_mille: (settings.log_cleaner_io_buffer_load_factor.clamp(0.0, 1.0) * 1000.0).round() as u64,
-        },
-        bytes_per_second: settings.log_cleaner_io_max_bytes_per_second,
+        settings: settings.clone(),
         taken: RefCell::default(),
+        running: Cell::new(0),
     });
-    let backoff = Duration::from_millis(u64::try_from(settings.log_cleaner_backoff_ms).unwrap_or(0).max(1));
-    for _ in 0..threads {
-        let cleaners = Rc::clone(&cleaners);
-        tokio::task::spawn_local(async move {
-            loop {
-                tokio::time::sleep(backoff).await;
-                while let Some(partition) = cleaners.take_dirtiest().await {
-                    let end = cleaners.compact(partition).await;
-                    if end != RoundEnd::Unusable {
-                        cleaners.taken.borrow_mut().remove(&partition);
-                    }
-                    if end == RoundEnd::Cut {
-                        break;
-                    }
-                }
+    tokio::task::spawn_local(async move {
+        loop {
+            let wanted = settings.borrow_and_update().threads;
+            for _ in cleaners.running.get()..wanted {
+                cleaners.running.update(|running| running + 1);
+                tokio::task::spawn_local(Rc::clone(&cleaners).clean());
             }
-        });
-    }
+            if settings.changed().await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// How a round ended.
@@ -86,6 +99,27 @@ enum RoundEnd {
 }
 
 impl Cleaners {
+    /// One cleaner's life: it ends when there are more than there should be.
+    async fn clean(self: Rc<Self>) {
+        loop {
+            let CleanerSettings { backoff, threads, .. } = *self.settings.borrow();
+            if self.running.get() > threads {
+                self.running.update(|running| running - 1);
+                return;
+            }
+            tokio::time::sleep(backoff).await;
+            while let Some(partition) = self.take_dirtiest().await {
+                let end = self.compact(partition).await;
+                if end != RoundEnd::Unusable {
+                    self.taken.borrow_mut().remove(&partition);
+                }
+                if end == RoundEnd::Cut {
+                    break;
+                }
+            }
+        }
+    }
+
     /// The log with the largest dirty share of those that are due, which is this cleaner's from here on.
     async fn take_dirtiest(&self) -> Option<TopicIdPartition> {
         let (logs, replicas) = (Arc::clone(&self.logs), Arc::clone(&self.replicas));
@@ -152,8 +186,8 @@ impl Cleaners {
 
     /// A step of a round, on a blocking thread. `None` when that panicked.
     async fn next(&self, mut round: Compaction) -> Option<(Compaction, NextStep)> {
-        let mut throttle = Throttle::new(Arc::clone(&self.clock), self.bytes_per_second);
-        let limits = self.limits;
+        let CleanerSettings { limits, bytes_per_second, .. } = *self.settings.borrow();
+        let mut throttle = Throttle::new(Arc::clone(&self.clock), bytes_per_second);
         let step = tokio::task::spawn_blocking(move || {
             let next = round.next(limits, &mut |bytes| throttle.pass(bytes));
             (round, next)

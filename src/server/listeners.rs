@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::config::dynamic;
 use crate::config::tls::TlsFiles;
+use crate::config::topic::Behind;
 use crate::config::{BrokerConfig, ListenerConfig, Profile};
 use crate::handlers::Listener;
 use crate::model::principal::KafkaPrincipal;
 use crate::network::connection::FrameLimits;
 use crate::network::listener::{ListenerSpec, PrincipalOf};
-use crate::quota::connections::{BrokerLimits, ConnectionQuotas, ListenerLimits};
+use crate::quota::connections::{BrokerLimits, ListenerLimits};
 use crate::security::principal::mapping::{MappingError, PrincipalMapping};
 use crate::security::principal::principal_of;
 use crate::security::tls::{self, TlsError, TlsSettings};
@@ -125,18 +127,22 @@ fn frame_limits(config: &BrokerConfig, listener: &ListenerConfig) -> FrameLimits
     }
 }
 
-/// `max.connections` and its kin. Names of hosts are looked up once, as in Kafka; here all of their addresses count.
+/// `max.connections` and its kin as they hold now. Names of hosts are looked up, as in Kafka; here all of their addresses
+/// count.
 ///
 /// # Errors
 /// [`ListenerError::Host`].
-pub fn connection_quotas(config: &BrokerConfig) -> Result<ConnectionQuotas, ListenerError> {
-    let settings = &config.settings;
+pub fn connection_limits(
+    config: &BrokerConfig,
+    behind: Behind<'_>,
+) -> Result<(BrokerLimits, Vec<ListenerLimits>), ListenerError> {
+    let settings = dynamic::settings(config, behind);
     let count = |limit: i32| usize::try_from(limit).unwrap_or(usize::MAX);
     // Kafka's "no limit" is the largest number.
     let rate = |limit: i32| u32::try_from(limit).ok().filter(|_| limit != i32::MAX);
     let mut per_ip_overrides = HashMap::new();
-    for (host, limit) in &config.max_connections_per_ip_overrides {
-        per_ip_overrides.extend(addresses_of(host)?.into_iter().map(|address| (address, count(*limit))));
+    for (host, limit) in dynamic::connections_per_ip(config, behind) {
+        per_ip_overrides.extend(addresses_of(&host)?.into_iter().map(|address| (address, count(limit))));
     }
     let limits = BrokerLimits {
         max_connections: count(settings.max_connections),
@@ -145,12 +151,15 @@ pub fn connection_quotas(config: &BrokerConfig) -> Result<ConnectionQuotas, List
         max_creation_rate: rate(settings.max_connection_creation_rate),
         inter_broker_listener: Some(config.inter_broker_listener.clone()),
     };
-    let listeners = config.listeners.iter().map(|listener| ListenerLimits {
-        name: listener.name.clone(),
-        max_connections: count(listener.max_connections),
-        max_creation_rate: rate(listener.max_connection_creation_rate),
+    let listeners = config.listeners.iter().map(|listener| {
+        let (connections, creation_rate) = dynamic::listener_limits(listener, behind);
+        ListenerLimits {
+            name: listener.name.clone(),
+            max_connections: count(connections),
+            max_creation_rate: rate(creation_rate),
+        }
     });
-    Ok(ConnectionQuotas::new(limits, listeners))
+    Ok((limits, listeners.collect()))
 }
 
 fn addresses_of(host: &str) -> Result<Vec<IpAddr>, ListenerError> {

@@ -7,6 +7,7 @@ pub mod broker;
 mod cleaning;
 pub mod clock;
 pub mod controller;
+pub mod dynamic;
 pub mod files;
 pub mod format;
 pub mod groups;

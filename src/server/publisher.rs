@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::controller::ControllerHandle;
+use super::dynamic::Obeying;
 use super::metadata_log::{Committed, Subscriber};
-use super::topic_configs::{partition_settings, topic_config};
+use super::topic_configs::partition_settings;
 use crate::config::BrokerConfig;
 use crate::controller::{AssignReplicasToDirs, ControllerRequest, Random};
 use crate::log::manager::{CreateLog, LogManager};
@@ -129,6 +130,7 @@ pub struct PartitionPublisher {
     pub replicas: Arc<ReplicaManager>,
     pub controller: ControllerHandle,
     pub clock: Arc<dyn Clock>,
+    pub obeying: Arc<Obeying>,
     pub broker_epoch: watch::Receiver<i64>,
     pub applied: watch::Sender<i64>,
     /// Counts deletions of topics.
@@ -193,8 +195,7 @@ impl PartitionPublisher {
         let id = TopicIdPartition { topic_id: topic.id, partition: index };
         let name = TopicPartition { topic: topic.name.clone(), partition: index };
         if self.replicas.find(id).is_none() {
-            let settings =
-                partition_settings(&self.config, &topic_config(&self.config, image, node, topic.name.as_str()));
+            let settings = partition_settings(&self.config, image, topic.name.as_str());
             let directory = partition.directory(node).filter(|id| !directory_id::is_reserved(*id));
             let create = CreateLog {
                 topic_partition: name.clone(),
@@ -243,13 +244,15 @@ impl PartitionPublisher {
                 ConfigResourceType::TOPIC => {
                     topics.insert(&resource.name);
                 }
-                ConfigResourceType::BROKER => topics.extend(delta.after.topics.iter().map(|t| t.name.as_str())),
+                ConfigResourceType::BROKER => {
+                    self.obeying.apply(&delta.after);
+                    topics.extend(delta.after.topics.iter().map(|t| t.name.as_str()));
+                }
                 _ => {}
             }
         }
         for topic in topics.into_iter().filter_map(|name| delta.after.topics.by_name(name)) {
-            let config = topic_config(&self.config, &delta.after, self.config.node_id, topic.name.as_str());
-            let settings = partition_settings(&self.config, &config);
+            let settings = partition_settings(&self.config, &delta.after, topic.name.as_str());
             for (index, _) in topic.partitions() {
                 let id = TopicIdPartition { topic_id: topic.id, partition: index };
                 self.replicas.configure(id, settings.clone());

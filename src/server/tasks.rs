@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cleaning;
+use tokio::sync::watch;
+
+use super::cleaning::{self, CleanerSettings};
 use crate::config::BrokerConfig;
 use crate::log::manager::LogManager;
 use crate::model::time::Clock;
@@ -16,7 +18,13 @@ const REMOVAL_INTERVAL: Duration = Duration::from_millis(500);
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Starts every recurring task on the current runtime. They end with it.
-pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>, replicas: &Arc<ReplicaManager>, clock: &Arc<dyn Clock>) {
+pub fn start(
+    config: &BrokerConfig,
+    cleaners: watch::Receiver<CleanerSettings>,
+    logs: &Arc<LogManager>,
+    replicas: &Arc<ReplicaManager>,
+    clock: &Arc<dyn Clock>,
+) {
     let settings = &config.settings;
     let first = millis(settings.log_initial_task_delay_ms);
     let on_lanes = |make: fn() -> Command| {
@@ -37,7 +45,9 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>, replicas: &Arc<Repli
     every_on_disk(first, recovery, logs, LogManager::checkpoint_recovery_points);
     let starts = millis(settings.log_flush_start_offset_checkpoint_interval_ms.into());
     every_on_disk(first, starts, logs, LogManager::checkpoint_log_starts);
-    cleaning::start(settings, logs, replicas, clock);
+    if settings.log_cleaner_enable {
+        cleaning::start(cleaners, logs, replicas, clock);
+    }
     let clock = Arc::clone(clock);
     every_on_disk(REMOVAL_INTERVAL, REMOVAL_INTERVAL, logs, move |logs| {
         if let Some(job) = logs.take_removals(clock.mono()) {

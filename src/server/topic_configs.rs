@@ -3,39 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::BrokerConfig;
-use crate::config::topic::{Behind, TopicConfig};
+use super::dynamic;
+use crate::config::topic::TopicConfig;
+use crate::config::{self, BrokerConfig};
 use crate::log::config::{CleanupPolicy, LogConfig};
 use crate::log::validator::TargetCompression;
 use crate::metadata::configs::ConfigResource;
 use crate::metadata::image::MetadataImage;
-use crate::model::broker::BrokerId;
 use crate::model::compression::CompressionType;
 use crate::replica::partition::settings::PartitionSettings;
 
-/// What holds for a topic: its overrides, over the dynamic values of broker and cluster, over the file.
-pub fn topic_config(config: &BrokerConfig, image: &MetadataImage, node: BrokerId, topic: &str) -> TopicConfig {
-    let of = |resource: ConfigResource| move |name: &str| image.configs.value(&resource, name).cloned();
-    let (overrides, broker, cluster) =
-        (of(ConfigResource::topic(topic)), of(ConfigResource::broker(node.0)), of(ConfigResource::default_broker()));
-    TopicConfig::resolve(&overrides, Behind { values: config.values(), broker: &broker, cluster: &cluster })
+/// What holds for the partitions of a topic: its overrides, over the dynamic values of broker and cluster, over the file.
+pub fn partition_settings(config: &BrokerConfig, image: &MetadataImage, topic: &str) -> PartitionSettings {
+    let overrides = |name: &str| image.configs.value(&ConfigResource::topic(topic), name).cloned();
+    dynamic::behind(config, image, |behind| {
+        let topic = TopicConfig::resolve(&overrides, behind);
+        let level = match topic.compression_type {
+            Some(CompressionType::Gzip) => Some(topic.compression_gzip_level),
+            Some(CompressionType::Lz4) => Some(topic.compression_lz4_level),
+            Some(CompressionType::Zstd) => Some(topic.compression_zstd_level),
+            _ => None,
+        };
+        let producer_id_expiration_ms = config::dynamic::settings(config, behind).producer_id_expiration_ms;
+        PartitionSettings {
+            log: Arc::new(log_config(&topic, producer_id_expiration_ms.into())),
+            compression: topic.compression_type.map(|codec| TargetCompression { codec, level }),
+        }
+    })
 }
 
-/// The same as the partition's settings.
-pub fn partition_settings(config: &BrokerConfig, topic: &TopicConfig) -> PartitionSettings {
-    let level = match topic.compression_type {
-        Some(CompressionType::Gzip) => Some(topic.compression_gzip_level),
-        Some(CompressionType::Lz4) => Some(topic.compression_lz4_level),
-        Some(CompressionType::Zstd) => Some(topic.compression_zstd_level),
-        _ => None,
-    };
-    PartitionSettings {
-        log: Arc::new(log_config(config, topic)),
-        compression: topic.compression_type.map(|codec| TargetCompression { codec, level }),
-    }
-}
-
-fn log_config(config: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
+fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
     let limit = |value: i64| u64::try_from(value).ok();
     let size = |value: i32| u32::try_from(value).unwrap_or(0);
     LogConfig {
@@ -60,7 +57,7 @@ fn log_config(config: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
         timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
         timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
         min_insync_replicas: size(topic.min_insync_replicas),
-        producer_id_expiration_ms: config.settings.producer_id_expiration_ms.into(),
+        producer_id_expiration_ms,
         ..LogConfig::default()
     }
 }

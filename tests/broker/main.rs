@@ -16,6 +16,7 @@ mod client;
 mod compaction;
 mod crash;
 mod disk;
+mod dynamic;
 mod paths;
 mod secrets;
 mod sessions;

@@ -15,6 +15,7 @@
 mod support;
 
 mod admin_tools;
+mod day_tools;
 mod documents;
 mod groups;
 mod notes;

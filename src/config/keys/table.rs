@@ -193,7 +193,7 @@ keys! { BROKER: "Every key of Kafka 4.3.1 that a broker or controller has, and i
     "metrics.sample.window.ms"                                     long     "30000"        (at_least 1)       fixed   node      low    quiet   "Length of one sample.";
     "min.insync.replicas"                                          int      "1"            (at_least 1)       cluster node      high   used    "Replicas that must hold a record before acks=all is answered.";
     "node.id"                                                      int      required       (at_least 0)       fixed   node      high   used    "Number of this node in the cluster.";
-    "num.io.threads"                                               int      "8"            (at_least 1)       cluster node      high   used    "Threads that serve requests; here a hint for disk lanes.";
+    "num.io.threads"                                               int      "8"            (at_least 1)       cluster node      high   quiet   "Threads that serve requests; here the machine's cores decide.";
     "num.network.threads"                                          int      "3"            (at_least 1)       cluster listener  high   used    "Threads that serve sockets.";
     "num.partitions"                                               int      "1"            (at_least 1)       fixed   node      medium used    "Partitions of topics created without a number.";
     "num.recovery.threads.per.data.dir"                            int      "2"            (at_least 1)       cluster node      high   used    "Threads for each log directory at start and stop.";

@@ -24,6 +24,7 @@ use crate::model::principal::KafkaPrincipal;
 use crate::model::time::Mono;
 use crate::network::connection::FrameLimits;
 use crate::network::listener::ListenerSpec;
+use crate::network::listener::Slots;
 use crate::network::service::Service;
 use crate::network::{Network, Options};
 use crate::protocol::api::ApiKey;
@@ -193,7 +194,7 @@ pub(super) fn open_with(house: &House, spec: ListenerSpec, limits: BrokerLimits)
     let name = spec.listener.name.clone();
     let quotas =
         ConnectionQuotas::new(limits, [ListenerLimits { name, max_connections: usize::MAX, max_creation_rate: None }]);
-    let options = Options { threads: 1, budget: Budget::new(64 << 20), quotas };
+    let options = Options { threads: 1, budget: Budget::new(64 << 20), slots: Slots::new(quotas) };
     let network = Network::bind(vec![spec]).unwrap().serve(house, options).unwrap();
     let address = network.bound()[0].address;
     (network, address)
