@@ -1,22 +1,13 @@
-//! SIGKILL under load, again and again: nothing acknowledged is lost, doubled or reordered.
-//!
-//! Idempotent producers, two a partition, keep five batches unanswered, as real ones do; when the broker is killed they
-//! have at least a thousand records on the way. They send those again to its successor, with the sequences they had.
-//! Segments are small and recovery points are kept all the time, so that kills fall around rolls too.
+//! Idempotent producers with batches on the way, and the comparison of what they were told with what is there.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use schloss::protocol::api::ApiKey;
-use schloss::protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-use schloss::protocol::messages::create_topics_response::CreateTopicsResponse;
 use schloss::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use schloss::protocol::messages::fetch_response::FetchResponse;
 use schloss::protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -27,22 +18,19 @@ use schloss::protocol::record_batch::{BatchBuilder, batches};
 use schloss::protocol::wire::{Message as _, Reader, Records};
 
 use crate::client::Client;
-use crate::support::{Broker, PATIENCE, free_port, write};
+use crate::support::PATIENCE;
 
-const KILLS: usize = 10;
-const PARTITIONS: i32 = 3;
-const PRODUCERS_PER_PARTITION: usize = 2;
 const RECORDS_PER_BATCH: i32 = 100;
 const IN_FLIGHT: usize = 5;
 /// Answers that every producer has seen before a kill.
 const ANSWERS_BEFORE_KILL: usize = 12;
-const UNANSWERED_AT_KILL: usize = 1000;
+pub(super) const UNANSWERED_AT_KILL: usize = 1000;
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
-const TOPIC: &str = "load";
+pub(super) const TOPIC: &str = "load";
 
 /// A record by its producer and the number that producer gave it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stamp {
+pub(super) struct Stamp {
     producer: i64,
     number: i64,
 }
@@ -63,11 +51,11 @@ fn stamp_of(value: &[u8]) -> Stamp {
 }
 
 /// A record and the offset it was acknowledged, or found, at.
-type At = (i64, Stamp);
+pub(super) type At = (i64, Stamp);
 
 /// Compares what was acknowledged with what is there: offsets without a hole, each producer's records each once and in
 /// the order they were sent, and every acknowledged one where it was said to be.
-fn check(acknowledged: &[At], log: &[At]) -> Result<(), String> {
+pub(super) fn check(acknowledged: &[At], log: &[At]) -> Result<(), String> {
     let mut next: HashMap<i64, i64> = HashMap::new();
     for (at, (offset, stamp)) in log.iter().enumerate() {
         if *offset != i64::try_from(at).unwrap() {
@@ -121,7 +109,7 @@ fn the_checker_sees_a_loss_a_double_and_a_swap() {
 
 /// The producers' side of the time between two kills.
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
     /// Records on the wire without an answer.
     unanswered: AtomicUsize,
     /// Producers that have seen enough answers.
@@ -130,7 +118,7 @@ struct Round {
 
 impl Round {
     /// Waits until a kill now meets what it is meant to meet.
-    fn wait_for_load(&self, producers: usize) {
+    pub(super) fn wait_for_load(&self, producers: usize) {
         let start = Instant::now();
         while self.warm.load(Ordering::SeqCst) < producers
             || self.unanswered.load(Ordering::SeqCst) < UNANSWERED_AT_KILL
@@ -141,23 +129,23 @@ impl Round {
     }
 }
 
-struct Unanswered {
+pub(super) struct Unanswered {
     first: i32,
     /// It went out as a whole on the present connection.
-    sent: bool,
+    pub(super) sent: bool,
 }
 
-struct Producer {
-    partition: i32,
+pub(super) struct Producer {
+    pub(super) partition: i32,
     id: i64,
     /// Number of the next record, which is its sequence too.
     next: i32,
-    unanswered: VecDeque<Unanswered>,
-    acknowledged: Vec<At>,
+    pub(super) unanswered: VecDeque<Unanswered>,
+    pub(super) acknowledged: Vec<At>,
 }
 
 impl Producer {
-    fn new(address: SocketAddr, partition: i32) -> Self {
+    pub(super) fn new(address: SocketAddr, partition: i32) -> Self {
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         let response: InitProducerIdResponse =
@@ -199,7 +187,7 @@ impl Producer {
     }
 
     /// Sends again what was unanswered, then `more` batches, or until the connection breaks; what is unanswered then stays.
-    fn run(&mut self, address: SocketAddr, round: &Round, mut more: usize) {
+    pub(super) fn run(&mut self, address: SocketAddr, round: &Round, mut more: usize) {
         for batch in &mut self.unanswered {
             batch.sent = false;
         }
@@ -257,12 +245,12 @@ impl Producer {
     }
 }
 
-fn records(batches: usize) -> usize {
+pub(super) fn records(batches: usize) -> usize {
     batches * usize::try_from(RECORDS_PER_BATCH).unwrap()
 }
 
 /// A partition from its first record to its high watermark.
-fn read_back(address: SocketAddr, partition: i32) -> Vec<At> {
+pub(super) fn read_back(address: SocketAddr, partition: i32) -> Vec<At> {
     let mut client = Client::connect(address);
     let mut log: Vec<At> = Vec::new();
     loop {
@@ -294,164 +282,4 @@ fn read_back(address: SocketAddr, partition: i32) -> Vec<At> {
             return log;
         }
     }
-}
-
-/// A broker on a directory of its own, to be killed.
-struct Victim {
-    dir: tempfile::TempDir,
-    config: PathBuf,
-    address: SocketAddr,
-}
-
-impl Victim {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let config = dir.path().join("server.properties");
-        write(
-            &config,
-            &format!(
-                "broker.id=1\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nlog.segment.bytes=1048576\n\
-                 log.initial.task.delay.ms=20\nlog.flush.offset.checkpoint.interval.ms=20\n\
-                 log.flush.scheduler.interval.ms=20\nlog.flush.interval.ms=20\n",
-                dir.path().join("data").display()
-            ),
-        );
-        Self { dir, config, address: SocketAddr::from(([127, 0, 0, 1], port)) }
-    }
-
-    fn start(&self) -> Broker {
-        Broker::start(&["serve", self.config.to_str().unwrap()], &[])
-    }
-
-    fn create_topic(&self) {
-        let topic = CreatableTopic {
-            name: TOPIC.into(),
-            num_partitions: PARTITIONS,
-            replication_factor: 1,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        let mut client = Client::connect(self.address);
-        let response: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request).unwrap();
-        assert_eq!(response.topics[0].error_code, 0);
-    }
-
-    fn partition_dir(&self, partition: i32) -> PathBuf {
-        self.dir.path().join(format!("data/{TOPIC}-{partition}"))
-    }
-
-    /// What is in the log now, against what these producers were told.
-    fn check(&self, producers: &[Producer]) -> Result<(), String> {
-        for partition in 0..PARTITIONS {
-            let log = read_back(self.address, partition);
-            let told = producers.iter().filter(|producer| producer.partition == partition);
-            let acknowledged: Vec<At> = told.flat_map(|producer| producer.acknowledged.iter().copied()).collect();
-            check(&acknowledged, &log).map_err(|fault| format!("partition {partition}: {fault}"))?;
-        }
-        Ok(())
-    }
-}
-
-fn log_files(dir: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut logs: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
-    logs.sort();
-    logs
-}
-
-fn producers(address: SocketAddr) -> Vec<Producer> {
-    (0..PARTITIONS)
-        .flat_map(|partition| (0..PRODUCERS_PER_PARTITION).map(move |_| partition))
-        .map(|partition| Producer::new(address, partition))
-        .collect()
-}
-
-/// Ends the broker while all producers are busy.
-fn under_load(victim: &Victim, producers: &mut Vec<Producer>, extra_ms: u64, end: impl FnOnce()) {
-    let round = Arc::new(Round::default());
-    let running: Vec<_> = producers
-        .drain(..)
-        .map(|mut producer| {
-            let (round, address) = (Arc::clone(&round), victim.address);
-            thread::spawn(move || {
-                producer.run(address, &round, usize::MAX);
-                producer
-            })
-        })
-        .collect();
-    round.wait_for_load(running.len());
-    thread::sleep(Duration::from_millis(extra_ms));
-    round.wait_for_load(running.len());
-    end();
-    producers.extend(running.into_iter().map(|thread| thread.join().unwrap()));
-}
-
-#[test]
-fn nothing_acknowledged_is_lost_doubled_or_reordered() {
-    let victim = Victim::new();
-    let mut broker = victim.start();
-    victim.create_topic();
-    let mut producers = producers(victim.address);
-    for kill in 0..KILLS {
-        under_load(&victim, &mut producers, u64::try_from(kill * 13).unwrap(), || broker.kill());
-        let sent = producers.iter().flat_map(|producer| &producer.unanswered).filter(|batch| batch.sent).count();
-        assert!(records(sent) >= UNANSWERED_AT_KILL, "only {} records were unanswered at kill {kill}", records(sent));
-        broker = victim.start();
-        broker.wait_for_line("no clean shutdown to go by");
-        victim.check(&producers).unwrap_or_else(|fault| panic!("after kill {kill}: {fault}\n{}", broker.output()));
-    }
-    for producer in &mut producers {
-        producer.run(victim.address, &Round::default(), 3);
-        assert!(producer.unanswered.is_empty(), "the last batches are unanswered");
-    }
-    victim.check(&producers).unwrap();
-    for partition in 0..PARTITIONS {
-        assert!(log_files(&victim.partition_dir(partition)).len() > 2, "hardly any load");
-    }
-    assert_eq!(broker.stop(), Some(0));
-    // Once more from the files as the clean stop left them.
-    let _broker = victim.start();
-    victim.check(&producers).unwrap();
-}
-
-/// The same with SIGTERM: what is unanswered when the broker stops in order can be sent again too.
-#[test]
-fn a_stop_under_load_is_clean() {
-    let victim = Victim::new();
-    let mut broker = victim.start();
-    victim.create_topic();
-    let mut producers = producers(victim.address);
-    for stop in 0..3 {
-        under_load(&victim, &mut producers, stop * 37, || assert_eq!(broker.stop(), Some(0)));
-        assert!(victim.dir.path().join("data/.kafka_cleanshutdown").exists(), "{}", broker.output());
-        broker = victim.start();
-        assert!(broker.output().contains(", clean shutdown"), "{}", broker.output());
-        victim.check(&producers).unwrap_or_else(|fault| panic!("after stop {stop}: {fault}\n{}", broker.output()));
-    }
-    for producer in &mut producers {
-        producer.run(victim.address, &Round::default(), 3);
-        assert!(producer.unanswered.is_empty(), "the last batches are unanswered");
-    }
-    victim.check(&producers).unwrap();
-}
-
-/// The proof that the first test could fail: bytes of an acknowledged batch are cut off while the broker is dead.
-#[test]
-fn a_loss_on_the_disk_is_seen() {
-    let victim = Victim::new();
-    let mut broker = victim.start();
-    victim.create_topic();
-    let mut producers = [Producer::new(victim.address, 0)];
-    producers[0].run(victim.address, &Round::default(), 20);
-    broker.kill();
-    broker = victim.start();
-    assert_eq!(victim.check(&producers), Ok(()));
-    broker.kill();
-    let last = log_files(&victim.partition_dir(0)).pop().unwrap();
-    let file = OpenOptions::new().write(true).open(&last).unwrap();
-    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-    let _broker = victim.start();
-    let fault = victim.check(&producers).unwrap_err();
-    assert!(fault.contains("is lost"), "{fault}");
 }
