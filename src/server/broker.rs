@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -197,15 +198,16 @@ impl Parts {
         let state = NodeState::new(&config.state_dir, owner(&config));
         format_if_new(&config, &state, &*disk, &mut random, &*clock)?;
         let replicas_of: Arc<OnceLock<Weak<ReplicaManager>>> = Arc::default();
+        let (failing, failed) = watch::channel(None);
         let (offline, offline_directories) = watch::channel(Vec::new());
-        let logs = Arc::new(start_log_dirs(&config, &disk, &*clock, &mut random, &replicas_of, offline)?);
+        let listener = offline_listener(&config, &replicas_of, offline, failing.clone());
+        let logs = Arc::new(start_log_dirs(&config, &disk, &*clock, &mut random, listener)?);
         let cluster_id: Arc<str> = logs.cluster_id().into();
         let secret = keep_state(&config, &state, &cluster_id, &mut random)?;
         let scram = Arc::new(ScramCredentials::new(secret.bytes()));
         let logins = Arc::new(logins(&config, &scram, machine::cores())?);
         let (native, authorizer) = authorizer(&config);
         let incarnation_id = uuid(&mut random);
-        let (failing, failed) = watch::channel(None);
         let metadata_dir = logs
             .dir(&config.metadata_log_dir)
             .and_then(|dir| dir.id())
@@ -481,27 +483,44 @@ fn format_if_new(
     Ok(())
 }
 
+/// Partitions of a failed directory are offline; without the metadata log's, or without any, the broker ends, as Kafka's
+/// `LogManager.handleLogDirFailure` has it.
+fn offline_listener(
+    config: &Arc<BrokerConfig>,
+    replicas: &Arc<OnceLock<Weak<ReplicaManager>>>,
+    offline: watch::Sender<Vec<Uuid>>,
+    failing: watch::Sender<Option<String>>,
+) -> OfflineListener {
+    let (config, replicas) = (Arc::clone(config), Arc::clone(replicas));
+    let left = AtomicUsize::new(config.log_dirs.len());
+    Arc::new(move |dir: &LogDir| {
+        let path = dir.path();
+        let is_last = config.log_dirs.iter().any(|own| own == path) && left.fetch_sub(1, Ordering::Relaxed) == 1;
+        let what = if path == config.metadata_log_dir {
+            "it holds the metadata log, without which this broker can't go on"
+        } else if is_last {
+            "it is the last one, without which this broker can't go on"
+        } else {
+            "its partitions answer KAFKA_STORAGE_ERROR until the broker is started again on a disk that works"
+        };
+        tracing::error!(target: "schloss.log", "log directory {} is offline: {what}", path.display());
+        if path == config.metadata_log_dir || is_last {
+            failing.send_replace(Some(format!("log directory {} failed, and {what}", path.display())));
+        }
+        offline.send_modify(|offline| offline.extend(dir.id()));
+        if let Some(replicas) = replicas.get().and_then(Weak::upgrade) {
+            replicas.directory_failed(dir);
+        }
+    })
+}
+
 fn start_log_dirs(
     config: &BrokerConfig,
     disk: &Arc<dyn Disk>,
     clock: &dyn Clock,
     random: &mut SystemRandom,
-    replicas: &Arc<OnceLock<Weak<ReplicaManager>>>,
-    offline: watch::Sender<Vec<Uuid>>,
+    listener: OfflineListener,
 ) -> Result<LogManager, StartError> {
-    let replicas = Arc::clone(replicas);
-    let listener: OfflineListener = Arc::new(move |dir: &LogDir| {
-        tracing::error!(
-            target: "schloss.log",
-            "log directory {} is offline: its partitions answer KAFKA_STORAGE_ERROR until the broker is started again on \
-             a disk that works",
-            dir.path().display()
-        );
-        offline.send_modify(|offline| offline.extend(dir.id()));
-        if let Some(replicas) = replicas.get().and_then(Weak::upgrade) {
-            replicas.directory_failed(dir);
-        }
-    });
     Ok(LogManager::start(StartLogDirs {
         disk: Arc::clone(disk),
         log_dirs: &config.log_dirs,

@@ -65,6 +65,16 @@ impl Broker {
         broker
     }
 
+    /// Starts `schloss` under strace, which makes system calls fail as `fault` says (`fsync:error=EIO:when=3`); does not wait
+    /// for anything.
+    pub fn launch_injected(args: &[&str], fault: &str) -> Self {
+        let call = fault.split(':').next().unwrap();
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={fault}")]);
+        Self::spawn(command.arg(env!("CARGO_BIN_EXE_schloss")).args(args))
+    }
+
     /// Starts Apache Kafka on a server.properties, without waiting for anything.
     pub fn launch_kafka(config: &Path) -> Self {
         Self::spawn(Command::new(repository().join("tests/tools/kafka")).arg("server").arg(config))
@@ -136,6 +146,10 @@ impl Broker {
             assert!(start.elapsed() < PATIENCE, "the broker did not stop; the output:\n{}", self.output());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for the process to end by itself; its exit code.

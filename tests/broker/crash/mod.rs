@@ -5,11 +5,13 @@
 //! Meanwhile groups commit positions, topics, users and rights are made; what was answered holds. Segments are small and recovery
 //! points are kept all the time, so that kills fall around rolls too.
 
+mod injected;
 mod power_cut;
 mod promises;
 mod records;
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -66,6 +68,11 @@ impl Victim {
     }
 
     fn create_topic(&self) {
+        assert_eq!(self.try_create_topic().unwrap(), 0);
+    }
+
+    /// The error code of the answer.
+    fn try_create_topic(&self) -> io::Result<i16> {
         let topic = CreatableTopic {
             name: TOPIC.into(),
             num_partitions: PARTITIONS,
@@ -73,9 +80,9 @@ impl Victim {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        let mut client = Client::connect(self.address);
-        let response: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request).unwrap();
-        assert_eq!(response.topics[0].error_code, 0);
+        let mut client = Client::try_connect(self.address)?;
+        let response: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request)?;
+        Ok(response.topics[0].error_code)
     }
 
     fn partition_dir(&self, partition: i32) -> PathBuf {

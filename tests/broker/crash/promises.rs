@@ -36,7 +36,7 @@ use crate::support::PATIENCE;
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const NOT_COORDINATOR: i16 = 16;
-const TOPIC_ALREADY_EXISTS: i16 = 36;
+pub(super) const TOPIC_ALREADY_EXISTS: i16 = 36;
 const INVALID_REPLICATION_FACTOR: i16 = 38;
 const TOPIC_RESOURCE: i8 = 2;
 const LITERAL: i8 = 3;

@@ -26,6 +26,7 @@ const IN_FLIGHT: usize = 5;
 const ANSWERS_BEFORE_KILL: usize = 12;
 pub(super) const UNANSWERED_AT_KILL: usize = 1000;
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 pub(super) const TOPIC: &str = "load";
 
 /// A record by its producer and the number that producer gave it.
@@ -146,13 +147,18 @@ pub(super) struct Producer {
 
 impl Producer {
     pub(super) fn new(address: SocketAddr, partition: i32) -> Self {
+        Self::try_new(address, partition).expect("a producer id")
+    }
+
+    /// `None` if the broker gives no producer id.
+    pub(super) fn try_new(address: SocketAddr, partition: i32) -> Option<Self> {
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         let response: InitProducerIdResponse =
-            Client::connect(address).ask(ApiKey::InitProducerId, 4, &request).unwrap();
-        assert_eq!(response.error_code, 0);
+            Client::try_connect(address).ok()?.ask(ApiKey::InitProducerId, 4, &request).ok()?;
         let (unanswered, acknowledged) = (VecDeque::new(), Vec::new());
-        Self { partition, id: response.producer_id, next: 0, unanswered, acknowledged }
+        let id = (response.error_code == 0).then_some(response.producer_id)?;
+        Some(Self { partition, id, next: 0, unanswered, acknowledged })
     }
 
     fn stamp(&self, number: i32) -> Stamp {
@@ -231,8 +237,8 @@ impl Producer {
         let Ok((_, body)) = client.receive(ApiKey::Produce, 9) else { return false };
         let response = ProduceResponse::decode(&mut Reader::new(body), 9).unwrap();
         let partition = &response.responses[0].partition_responses[0];
-        if partition.error_code == NOT_LEADER_OR_FOLLOWER {
-            // It is stopping, and has given up its leadership: to be sent again like what has no answer.
+        if [NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR].contains(&partition.error_code) {
+            // It is stopping, or its disk has failed: to be sent again like what has no answer.
             return false;
         }
         let first = self.unanswered.pop_front().unwrap().first;
