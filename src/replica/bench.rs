@@ -228,6 +228,15 @@ pub(crate) fn batch<V: AsRef<[u8]>>(values: &[V]) -> Bytes {
     producer_batch(values, -1, -1, -1)
 }
 
+/// With this timestamp.
+pub(crate) fn timed_batch(timestamp_ms: i64, values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(0);
+    for value in values {
+        builder.append(timestamp_ms, None, Some(value.as_bytes()), &[]).unwrap();
+    }
+    builder.build()
+}
+
 pub(crate) fn producer_batch<V: AsRef<[u8]>>(values: &[V], id: i64, epoch: i16, sequence: i32) -> Bytes {
     let mut builder = BatchBuilder::new(0).producer(id, epoch, sequence);
     for value in values {

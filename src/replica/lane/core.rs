@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::log::log_dir::{LogDir, StorageError};
 use crate::log::unified_log::RemovalJob;
 use crate::log::validator::{Scratch, validate};
-use crate::model::time::Clock;
+use crate::model::time::{Clock, WallWatch};
 use crate::model::topic::TopicIdPartition;
 use crate::replica::access::AccessError;
 use crate::replica::doorbell::Wakes;
@@ -25,6 +25,7 @@ pub(super) struct LaneCore {
     /// Partitions with something staged, written or heard in this drain.
     touched: Vec<TopicIdPartition>,
     removals: Vec<RemovalJob>,
+    wall_watch: WallWatch,
     /// Kept from drain to drain for their memory.
     buffer: Vec<Command>,
     wakes: Wakes,
@@ -39,6 +40,7 @@ impl LaneCore {
             scratch: Scratch::default(),
             touched: Vec::new(),
             removals: Vec::new(),
+            wall_watch: WallWatch::default(),
             buffer: Vec::new(),
             wakes: Wakes::default(),
             results: Vec::new(),
@@ -224,6 +226,13 @@ impl LaneCore {
 
     fn maintain(&mut self, clock: &dyn Clock, wakes: &mut Wakes) {
         let (wall, mono) = (clock.wall(), clock.mono());
+        if let Some(jump_ms) = self.wall_watch.jump(clock) {
+            tracing::warn!(
+                target: "schloss.log",
+                "the machine's clock was set by {jump_ms} ms: nothing is removed by its age before the next check"
+            );
+            return;
+        }
         for hosted in self.partitions.values_mut() {
             let kept: Result<usize, StorageError> = hosted.log.retention(wall);
             match kept {

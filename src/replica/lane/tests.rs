@@ -8,7 +8,7 @@ use crate::log::config::LogConfig;
 use crate::log::storage::faulty::{Effect, Fault, Operation};
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
-use crate::replica::bench::{Bench, assignment, batch, block_on, is_done, outcome, producer_batch};
+use crate::replica::bench::{Bench, assignment, batch, block_on, is_done, outcome, producer_batch, timed_batch};
 use crate::replica::delayed_produce::Appended;
 use crate::replica::doorbell::Wakes;
 use crate::replica::lane::command::{Acks, Command};
@@ -37,6 +37,33 @@ fn what_is_produced_can_be_read() {
     assert_eq!(values, [(1, b"b".to_vec()), (2, b"c".to_vec()), (3, b"d".to_vec())]);
     assert!(bench.read(&partition, 4).unwrap().range.is_none());
     assert!(matches!(bench.read(&partition, 5), Err(error) if error.code() == ErrorCode::OffsetOutOfRange));
+}
+
+/// Goal R11: a clock that jumps an hour or ten years, forwards or back, deletes nothing at once and stops nothing.
+#[test]
+fn a_clock_that_jumps_deletes_nothing_at_once() {
+    const HOUR: i64 = 3_600_000;
+    for jump in [HOUR, -HOUR, 10 * 365 * 24 * HOUR, -10 * 365 * 24 * HOUR] {
+        let bench = Bench::new(1, false);
+        let config = LogConfig { segment_bytes: 100, retention_ms: Some(HOUR / 2), ..LogConfig::default() };
+        let start = 20 * 365 * 24 * HOUR;
+        bench.clock.wall.store(start, Ordering::SeqCst);
+        let partition = bench.partition(1, 0, config);
+        for value in ["a", "b", "c"] {
+            bench.produce_now(&partition, timed_batch(start, &[value]), Acks::All).unwrap();
+        }
+        let check = || {
+            bench.lanes[0].command(Command::Maintain);
+            bench.work();
+            partition.view().unwrap().ends().log_start
+        };
+        assert_eq!(check(), 0);
+        bench.clock.wall.store(start + jump, Ordering::SeqCst);
+        assert_eq!(check(), 0, "a jump of {jump} ms");
+        assert_eq!(bench.produce_now(&partition, timed_batch(start + jump, &["d"]), Acks::All).unwrap(), at(3));
+        // Whoever meant it has it a check later.
+        assert_eq!(check() > 0, jump > 0, "a jump of {jump} ms");
+    }
 }
 
 #[test]

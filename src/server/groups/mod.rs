@@ -27,7 +27,7 @@ use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
 use crate::model::compression::CompressionType;
 use crate::model::error_code::ErrorCode;
-use crate::model::time::Clock;
+use crate::model::time::{Clock, WallWatch};
 use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
 use crate::protocol::messages::list_groups_response::ListedGroup;
 use crate::replica::manager::ReplicaManager;
@@ -171,6 +171,7 @@ struct Driver {
     slots: BTreeMap<i32, Slot>,
     replies: HashMap<ReplyTo, oneshot::Sender<Result<GroupResponse, ErrorCode>>>,
     last_reply: u64,
+    wall_watch: WallWatch,
     appends: FuturesUnordered<Appending>,
     loads: FuturesUnordered<Loading>,
 }
@@ -184,6 +185,7 @@ impl Driver {
             slots: BTreeMap::new(),
             replies: HashMap::new(),
             last_reply: 0,
+            wall_watch: WallWatch::default(),
             appends: FuturesUnordered::new(),
             loads: FuturesUnordered::new(),
         }
@@ -382,6 +384,13 @@ impl Driver {
     }
 
     fn expire(&mut self) {
+        if let Some(jump_ms) = self.wall_watch.jump(&*self.parts.clock) {
+            tracing::warn!(
+                target: "schloss.groups",
+                "the machine's clock was set by {jump_ms} ms: no position of a group expires before the next check"
+            );
+            return;
+        }
         for partition in self.serving() {
             self.with(partition, |shard, cx| shard.expire(cx));
         }
