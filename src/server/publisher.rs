@@ -70,10 +70,16 @@ impl Backlog {
         self.wake.notify_one();
     }
 
+    /// All of it, with the offset it reaches.
+    pub(super) fn take(&self) -> Option<(MetadataDelta, i64)> {
+        let Waiting { before, after, touched, offset } = self.waiting.lock().take()?;
+        Some((MetadataDelta::new(before, after, touched), offset))
+    }
+
     async fn next(&self) -> (MetadataDelta, i64) {
         loop {
-            if let Some(Waiting { before, after, touched, offset }) = self.waiting.lock().take() {
-                return (MetadataDelta::new(before, after, touched), offset);
+            if let Some(next) = self.take() {
+                return next;
             }
             self.wake.notified().await;
         }
@@ -121,14 +127,11 @@ pub fn subscriber(
     })
 }
 
-/// Makes the partitions what the metadata says.
+/// Applies what is committed to the partitions, and says so.
 #[derive(Debug)]
 pub struct PartitionPublisher {
-    pub config: Arc<BrokerConfig>,
-    pub logs: Arc<LogManager>,
-    pub replicas: Arc<ReplicaManager>,
+    pub partitions: Partitions,
     pub controller: ControllerHandle,
-    pub clock: Arc<dyn Clock>,
     pub broker_epoch: watch::Receiver<i64>,
     pub applied: watch::Sender<i64>,
     /// Counts deletions of topics.
@@ -140,10 +143,7 @@ impl PartitionPublisher {
     pub async fn run<R: Random + Clone>(self, backlog: Arc<Backlog>, mut random: R) {
         loop {
             let (delta, offset) = backlog.next().await;
-            let placed = self.apply(&delta, &mut random).await;
-            if !delta.touched().topics.is_empty() {
-                self.replicas.settled().await;
-            }
+            let placed = self.partitions.apply(&delta, &mut random).await;
             self.applied.send_replace(offset);
             if delta.topics().iter().any(|change| matches!(change, TopicChange::Deleted(_))) {
                 self.deletions.send_modify(|count| *count += 1);
@@ -152,8 +152,37 @@ impl PartitionPublisher {
         }
     }
 
-    /// Returns where partitions were put whose directory the controller does not know yet.
-    async fn apply(&self, delta: &MetadataDelta, random: &mut impl Random) -> Vec<(Uuid, TopicIdPartition)> {
+    fn report(&self, placed: Vec<(Uuid, TopicIdPartition)>) {
+        if placed.is_empty() {
+            return;
+        }
+        let request = AssignReplicasToDirs {
+            broker: self.partitions.config.node_id,
+            broker_epoch: *self.broker_epoch.borrow(),
+            assignments: placed,
+        };
+        let answer = self.controller.submit(ControllerRequest::AssignReplicasToDirs(request));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = answer.await {
+                tracing::warn!(target: "schloss.server", "the controller did not take the replicas' directories: {error}");
+            }
+        });
+    }
+}
+
+/// Makes the partitions what the metadata says.
+#[derive(Debug)]
+pub struct Partitions {
+    pub config: Arc<BrokerConfig>,
+    pub logs: Arc<LogManager>,
+    pub replicas: Arc<ReplicaManager>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Partitions {
+    /// Done when every lane has followed. Returns where partitions were put whose directory the controller does not know
+    /// yet.
+    pub(super) async fn apply(&self, delta: &MetadataDelta, random: &mut impl Random) -> Vec<(Uuid, TopicIdPartition)> {
         let mut placed = Vec::new();
         for change in delta.topics() {
             match change {
@@ -173,6 +202,9 @@ impl PartitionPublisher {
             }
         }
         self.configure(delta);
+        if !delta.touched().topics.is_empty() {
+            self.replicas.settled().await;
+        }
         placed
     }
 
@@ -255,23 +287,6 @@ impl PartitionPublisher {
                 self.replicas.configure(id, settings.clone());
             }
         }
-    }
-
-    fn report(&self, placed: Vec<(Uuid, TopicIdPartition)>) {
-        if placed.is_empty() {
-            return;
-        }
-        let request = AssignReplicasToDirs {
-            broker: self.config.node_id,
-            broker_epoch: *self.broker_epoch.borrow(),
-            assignments: placed,
-        };
-        let answer = self.controller.submit(ControllerRequest::AssignReplicasToDirs(request));
-        tokio::task::spawn_local(async move {
-            if let Err(error) = answer.await {
-                tracing::warn!(target: "schloss.server", "the controller did not take the replicas' directories: {error}");
-            }
-        });
     }
 }
 
