@@ -327,5 +327,7 @@ pub(super) fn config(profile: Profile, dirs: usize) -> BrokerConfig {
     config.log_dirs = (0..dirs).map(|dir| format!("/data{dir}").into()).collect();
     config.metadata_log_dir = config.log_dirs[0].clone();
     config.profile = profile;
+    // On the run's own thread.
+    config.settings.num_recovery_threads_per_data_dir = 0;
     config
 }

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use super::Turn;
 use crate::controller::{AllocateProducerIds, ControllerError, ControllerRequest, ControllerResponse};
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
-use crate::model::time::Clock as _;
+use crate::model::time::{Clock as _, Wall};
 use crate::model::topic::TopicIdPartition;
-use crate::replica::bench::{is_done, outcome, permit, producer_batch};
+use crate::protocol::record_batch::BatchBuilder;
+use crate::replica::bench::{is_done, outcome, permit};
 use crate::replica::delayed_produce::ProduceWait;
 use crate::replica::lane::command::Acks;
 use crate::server::simulation::Halt;
@@ -37,6 +40,7 @@ struct Stream {
 
 struct Batch {
     sequence: i32,
+    time: Wall,
     values: Vec<String>,
     sent: Option<ProduceWait>,
 }
@@ -71,7 +75,7 @@ impl Producer {
                 turn.story.say(format_args!("producer {} has {}", self.number, values.join(",")));
                 let sequence = stream.next_sequence;
                 stream.next_sequence += i32::try_from(values.len()).unwrap();
-                stream.unanswered.push_back(Batch { sequence, values, sent: None });
+                stream.unanswered.push_back(Batch { sequence, time: turn.clock.wall(), values, sent: None });
             }
         }
         self.go_on(turn)
@@ -138,14 +142,25 @@ impl Stream {
             return;
         }
         for batch in self.unanswered.iter_mut().skip(first_unsent) {
-            let records = producer_batch(&batch.values, id, 0, if id < 0 { -1 } else { batch.sequence });
             let (wait, mut slots) = ProduceWait::new(1);
             let writer = turn.node.replicas.writer(permit(place));
             let slot = slots.next().unwrap();
-            if let Err(full) = writer.append(&partition, records, Acks::All, true, turn.clock.wall(), slot) {
+            if let Err(full) = writer.append(&partition, batch.records(id), Acks::All, true, turn.clock.wall(), slot) {
                 full.refuse(crate::replica::produce_error::ProduceError::TimedOut);
             }
             batch.sent = Some(wait);
         }
+    }
+}
+
+impl Batch {
+    /// A batch of the producer, or one of nobody for -1.
+    fn records(&self, producer_id: i64) -> Bytes {
+        let sequence = if producer_id < 0 { -1 } else { self.sequence };
+        let mut batch = BatchBuilder::new(0).producer(producer_id, if producer_id < 0 { -1 } else { 0 }, sequence);
+        for value in &self.values {
+            batch.append(self.time.0, None, Some(value.as_bytes()), &[]).unwrap();
+        }
+        batch.build()
     }
 }
