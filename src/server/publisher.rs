@@ -184,18 +184,23 @@ impl Partitions {
     /// yet.
     pub(super) async fn apply(&self, delta: &MetadataDelta, random: &mut impl Random) -> Vec<(Uuid, TopicIdPartition)> {
         let mut placed = Vec::new();
+        // What is there at the start may lie in a directory that is not.
+        let is_start = delta.before.offset() < 0;
         for change in delta.topics() {
             match change {
                 TopicChange::Deleted(topic) => self.delete(topic, random).await,
                 TopicChange::Created(topic) => {
                     for (index, partition) in topic.partitions() {
-                        self.take(&delta.after, topic, index, partition, random, &mut placed);
+                        let wanted = Wanted { topic, index, partition, is_new: !is_start };
+                        self.take(&delta.after, &wanted, random, &mut placed);
                     }
                 }
                 TopicChange::Changed { before, after } => {
                     for (index, partition) in after.partitions() {
-                        if before.partition(index) != Some(partition) {
-                            self.take(&delta.after, after, index, partition, random, &mut placed);
+                        let known = before.partition(index);
+                        if known != Some(partition) {
+                            let wanted = Wanted { topic: after, index, partition, is_new: known.is_none() };
+                            self.take(&delta.after, &wanted, random, &mut placed);
                         }
                     }
                 }
@@ -212,12 +217,11 @@ impl Partitions {
     fn take(
         &self,
         image: &MetadataImage,
-        topic: &TopicImage,
-        index: i32,
-        partition: &PartitionImage,
+        wanted: &Wanted<'_>,
         random: &mut impl Random,
         placed: &mut Vec<(Uuid, TopicIdPartition)>,
     ) {
+        let Wanted { topic, index, partition, is_new } = *wanted;
         let node = self.config.node_id;
         if !partition.replicas.contains(&node) {
             return;
@@ -233,6 +237,7 @@ impl Partitions {
                 topic_id: topic.id,
                 config: Arc::clone(&settings.log),
                 directory_id: directory,
+                is_new,
                 now: self.clock.wall(),
                 seed: seed(random),
             };
@@ -288,6 +293,14 @@ impl Partitions {
             }
         }
     }
+}
+
+/// A partition that the metadata speaks of.
+struct Wanted<'a> {
+    topic: &'a TopicImage,
+    index: i32,
+    partition: &'a PartitionImage,
+    is_new: bool,
 }
 
 /// What the metadata says of a partition, as its lane wants it.

@@ -11,6 +11,9 @@ use crate::protocol::records::metadata::UserScramCredentialRecord;
 use crate::replica::partition::PartitionState;
 use crate::server::metadata_log::DIRECTORY;
 
+/// In which all answers leave, unless something fails.
+const ROUNDS_OF_A_STOP: usize = 10;
+
 impl World {
     /// Starts the broker on what is left of the disk's contents. A fault may be in the way of that too.
     pub(super) fn start(&mut self) -> Result<(), Halt> {
@@ -59,11 +62,22 @@ impl World {
         Ok(self.clients.disconnected(&mut self.story)?)
     }
 
-    /// Stops the broker in order.
+    /// Stops the broker in order: what is on its way is answered first.
     pub(super) fn stop(&mut self) -> Result<(), Halt> {
-        let Some(node) = self.node.take() else { return Ok(()) };
-        self.story.say(format_args!("stopped"));
-        node.stop()?;
+        self.story.say(format_args!("stops"));
+        let (mut turn, clients) = self.split();
+        for _ in 0..ROUNDS_OF_A_STOP {
+            turn.node.drain_lanes();
+            turn.node.work_on_groups();
+            turn.node.controller.commit()?;
+            clients.hear(&mut turn)?;
+            if clients.unanswered() == 0 {
+                break;
+            }
+        }
+        if let Some(node) = self.node.take() {
+            node.stop()?;
+        }
         Ok(self.clients.disconnected(&mut self.story)?)
     }
 

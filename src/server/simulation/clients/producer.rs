@@ -126,7 +126,11 @@ impl Stream {
                         turn.story.say(format_args!("{} not written: {error}", first.values.join(",")));
                         break;
                     }
-                    _ => return Ok(turn.story.tell(&Event::SequenceRefused { place, value: &first.values[0] })?),
+                    _ => {
+                        let (value, why) = (&*first.values[0], &*error.to_string());
+                        turn.story.tell(&Event::BatchRefused { place, value, why })?;
+                        break;
+                    }
                 },
             }
         }

@@ -17,8 +17,8 @@ impl Invariant for NothingAcknowledgedLost {
                 let known = self.values.entry(*place).or_default();
                 known.extend((*base_offset..).zip(values.iter().cloned()));
             }
-            Event::SequenceRefused { place, value } => {
-                return Err(broken(format!("{} has forgotten what came before {value}", Place(*place))));
+            Event::BatchRefused { place, value, why } => {
+                return Err(broken(format!("{value} is refused by {}: {why}", Place(*place))));
             }
             Event::ReadThrough { place, records } => {
                 let found: BTreeMap<i64, &str> = records.iter().map(|(at, value)| (*at, &**value)).collect();

@@ -94,10 +94,11 @@ pub(super) enum Event<'a> {
         base_offset: i64,
         values: &'a [String],
     },
-    /// A batch that follows nothing but acknowledged ones was refused for its sequence.
-    SequenceRefused {
+    /// A batch that follows nothing but acknowledged ones was refused for good.
+    BatchRefused {
         place: TopicIdPartition,
         value: &'a str,
+        why: &'a str,
     },
     /// A consumer got a record.
     Read {
@@ -169,7 +170,7 @@ impl fmt::Display for Event<'_> {
             Self::Acknowledged { place, base_offset, values } => {
                 write!(f, "acknowledged {} at {base_offset} of {}", values.join(","), Place(*place))
             }
-            Self::SequenceRefused { place, value } => write!(f, "sequence of {value} refused by {}", Place(*place)),
+            Self::BatchRefused { place, value, why } => write!(f, "{value} refused by {}: {why}", Place(*place)),
             Self::Read { place, offset, value } => write!(f, "read {value} at {offset} of {}", Place(*place)),
             Self::ReadThrough { place, records } => {
                 write!(f, "read through {}: {} records", Place(*place), records.len())
