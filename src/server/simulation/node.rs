@@ -319,7 +319,7 @@ impl Node {
 pub(super) fn config(profile: Profile, dirs: usize) -> BrokerConfig {
     let text = "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\
                 controller.quorum.voters=1@localhost:2\nlisteners=PLAINTEXT://:1,CONTROLLER://:2\n\
-                group.initial.rebalance.delay.ms=500\nlog.retention.ms=-1\nlog.roll.ms=20000\n\
+                group.initial.rebalance.delay.ms=0\nlog.retention.ms=-1\nlog.roll.ms=20000\n\
                 log.message.timestamp.after.max.ms=9223372036854775807\nproducer.id.expiration.ms=2147483647";
     let pairs = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
     let sources = crate::config::Sources { overrides: pairs.collect(), ..Default::default() };

@@ -53,7 +53,7 @@ fn the_same_seed_tells_the_same_story() {
     for seed in 0..20 {
         let [one, other] = [(); 2].map(|()| World::run(seed, None, invariants::all()).events);
         assert_eq!(one, other, "seed {seed}");
-        assert!(one.lines().count() > 300);
+        assert!(one.lines().count() > 100);
     }
 }
 

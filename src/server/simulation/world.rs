@@ -157,30 +157,30 @@ impl World {
         let chosen = self.chance.below(100);
         let (mut turn, clients) = self.split();
         match chosen {
-            0..28 => clients.produce(&mut turn),
-            28..36 => clients.hear(&mut turn),
-            36..48 => self.drain_a_lane(),
-            48..58 => self.commit(),
-            58..62 => Ok(turn.node.follow_metadata()?),
-            62..68 => {
+            0..22 => clients.produce(&mut turn),
+            22..30 => clients.hear(&mut turn),
+            30..44 => self.drain_a_lane(),
+            44..52 => self.commit(),
+            52..55 => Ok(turn.node.follow_metadata()?),
+            55..64 => {
                 turn.node.work_on_groups();
                 Ok(())
             }
-            68..78 => clients.take_part(&mut turn),
-            78..83 => clients.consume(&mut turn),
-            83..87 => clients.admin.change(&mut turn),
-            87 => Positions::read(&mut turn),
-            88..90 => self.snapshot(),
-            90 => {
+            64..80 => clients.take_part(&mut turn),
+            80..84 => clients.consume(&mut turn),
+            84..88 => clients.admin.change(&mut turn),
+            88 => Positions::read(&mut turn),
+            89..91 => self.snapshot(),
+            91 => {
                 self.keep_house();
                 Ok(())
             }
-            91 => {
+            92 => {
                 let heartbeat = turn.node.heartbeat(false);
                 drop(turn.node.ask_controller(heartbeat)?);
                 Ok(turn.node.controller.timers()?)
             }
-            92..94 => {
+            93 => {
                 self.plan_a_fault();
                 Ok(())
             }

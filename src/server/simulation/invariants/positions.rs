@@ -17,13 +17,20 @@ struct Candidate {
     asked_in: u64,
 }
 
+impl PositionsStay {
+    /// There was none at the beginning.
+    fn of(&mut self, share: i32) -> &mut Vec<Candidate> {
+        self.may_be.entry(share).or_insert_with(|| vec![Candidate { number: 0, offset: -1, asked_in: 0 }])
+    }
+}
+
 impl Invariant for PositionsStay {
     fn check(&mut self, event: &Event<'_>) -> Result<(), Violation> {
         match event {
             Event::Started => self.starts += 1,
             Event::CommitAsked { number, share, offset, .. } => {
                 let candidate = Candidate { number: *number, offset: *offset, asked_in: self.starts };
-                self.may_be.entry(*share).or_default().push(candidate);
+                self.of(*share).push(candidate);
             }
             Event::CommitEnded { number, outcome } => {
                 for may_be in self.may_be.values_mut() {
@@ -36,17 +43,15 @@ impl Invariant for PositionsStay {
                 }
             }
             Event::PositionRead { share, offset } => {
-                let may_be = self.may_be.entry(*share).or_default();
-                if may_be.is_empty() && *offset == -1 {
-                    return Ok(());
-                }
+                let starts = self.starts;
+                let may_be = self.of(*share);
                 if !may_be.iter().any(|one| one.offset == *offset) {
                     let offsets: Vec<i64> = may_be.iter().map(|one| one.offset).collect();
                     let what = format!("{share} is at {offset}, not at one of {offsets:?}");
                     return Err(Violation::new("PositionsStay", what));
                 }
                 // What a crash left open is decided by the first who looks.
-                if may_be.iter().all(|one| one.asked_in < self.starts) {
+                if may_be.iter().all(|one| one.asked_in < starts) {
                     may_be.retain(|one| one.offset == *offset);
                 }
             }
