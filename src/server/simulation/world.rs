@@ -281,7 +281,7 @@ impl World {
         let places = super::clients::places(turn.node);
         let Some(place) = turn.chance.pick(&places) else { return Ok(()) };
         match turn.node.replicas.find(*place) {
-            Some(partition) => Consumer::read_through(&mut turn, &partition),
+            Some(partition) => Consumer::read_through(&mut turn, &partition).map(drop),
             None => Ok(()),
         }
     }
@@ -311,10 +311,11 @@ impl World {
             }
         }
         let (mut turn, clients) = self.split();
-        turn.story.tell(&Event::Settled { unanswered: clients.unanswered() })?;
+        let mut unreadable = 0;
         for partition in turn.node.hosted().iter().filter(|partition| !partition.name().topic.is_internal()) {
-            Consumer::read_through(&mut turn, partition)?;
+            unreadable += usize::from(!Consumer::read_through(&mut turn, partition)?);
         }
+        turn.story.tell(&Event::Settled { unanswered: clients.unanswered(), unreadable })?;
         Positions::read(&mut turn)?;
         self.compare_images()
     }
