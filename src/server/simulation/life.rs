@@ -18,6 +18,9 @@ impl World {
     /// Starts the broker on what is left of the disk's contents. A fault may be in the way of that too.
     pub(super) fn start(&mut self) -> Result<(), Halt> {
         self.ground.disk.heal();
+        if self.strict && self.cache_is_false {
+            self.lose_power();
+        }
         self.fault_planned = self.planted.is_none() && !self.watermarks.is_empty() && self.chance.once_in(6);
         if self.fault_planned {
             let fault = faults::plan(&self.ground.disk, &mut self.chance);
@@ -41,25 +44,28 @@ impl World {
     /// The process is killed, or the machine loses power.
     pub(super) fn crash(&mut self) -> Result<(), Halt> {
         self.node = None;
-        let disk = &self.ground.disk;
-        self.cache_is_false |= self.fault_planned && disk.fault_happened();
-        disk.heal();
+        self.cache_is_false |= self.fault_planned && self.ground.disk.fault_happened();
+        self.ground.disk.heal();
         self.fault_planned = false;
-        let loses_power = self.strict && (self.cache_is_false || self.planted.is_some() || self.chance.once_in(2));
-        if loses_power {
-            let seed = (self.planted.is_none() && self.chance.once_in(2)).then(|| self.chance.next());
-            self.story.say(format_args!("power lost, some of what was not synced is there: {}", seed.is_some()));
-            disk.power_cut(seed);
-            self.cache_is_false = false;
+        if self.strict && (self.cache_is_false || self.planted.is_some() || self.chance.once_in(2)) {
+            self.lose_power();
         } else {
             self.story.say(format_args!("killed"));
-            disk.kill();
+            self.ground.disk.kill();
         }
         if self.planted == Some(Planted::DamagedQuorumState) {
             let path = self.ground.config.metadata_log_dir.join(DIRECTORY).join("quorum-state");
-            disk.replace_file(&path, b"{").unwrap();
+            self.ground.disk.replace_file(&path, b"{").unwrap();
         }
         Ok(self.clients.disconnected(&mut self.story)?)
+    }
+
+    /// What was not synced is gone, or some of it is.
+    fn lose_power(&mut self) {
+        let seed = (self.planted.is_none() && self.chance.once_in(2)).then(|| self.chance.next());
+        self.story.say(format_args!("power lost, some of what was not synced is there: {}", seed.is_some()));
+        self.ground.disk.power_cut(seed);
+        self.cache_is_false = false;
     }
 
     /// Stops the broker in order: what is on its way is answered first.

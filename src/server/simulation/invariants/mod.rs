@@ -159,6 +159,7 @@ pub(super) enum Event<'a> {
     /// Nothing fails any more, and there was time enough.
     Settled {
         unanswered: usize,
+        unreadable: usize,
     },
 }
 
@@ -191,7 +192,9 @@ impl fmt::Display for Event<'_> {
             Self::Images { how, live, replayed } => {
                 write!(f, "{how}: up to {} and {}", live.offset(), replayed.offset())
             }
-            Self::Settled { unanswered } => write!(f, "settled, {unanswered} unanswered"),
+            Self::Settled { unanswered, unreadable } => {
+                write!(f, "settled, {unanswered} unanswered, {unreadable} unreadable")
+            }
         }
     }
 }

@@ -12,14 +12,15 @@ impl Invariant for StartsAgain {
     }
 }
 
-/// When nothing fails any more, every producer gets through.
+/// When nothing fails any more, every producer gets through and every partition can be read.
 pub(in super::super) struct EverythingIsAnswered;
 
 impl Invariant for EverythingIsAnswered {
     fn check(&mut self, event: &Event<'_>) -> Result<(), Violation> {
         match event {
-            Event::Settled { unanswered } if *unanswered > 0 => {
-                Err(Violation::new("EverythingIsAnswered", format!("{unanswered} batches are not answered")))
+            Event::Settled { unanswered, unreadable } if *unanswered > 0 || *unreadable > 0 => {
+                let what = format!("{unanswered} batches are not answered, {unreadable} partitions can't be read");
+                Err(Violation::new("EverythingIsAnswered", what))
             }
             _ => Ok(()),
         }
