@@ -89,6 +89,8 @@ pub enum CreateError {
     Storage(#[from] StorageError),
     #[error("no log directory is online")]
     NoneOnline,
+    #[error("it may lie in a log directory that is offline")]
+    MayBeOffline,
     #[error("{} holds another topic's partition of that name", dir.display())]
     OtherTopic { dir: PathBuf },
 }
@@ -97,7 +99,7 @@ impl CreateError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Open(error) => error.code(),
-            Self::Storage(_) | Self::NoneOnline => ErrorCode::KafkaStorageError,
+            Self::Storage(_) | Self::NoneOnline | Self::MayBeOffline => ErrorCode::KafkaStorageError,
             Self::OtherTopic { .. } => ErrorCode::InconsistentTopicId,
         }
     }
@@ -111,6 +113,8 @@ pub struct CreateLog {
     pub config: Arc<LogConfig>,
     /// The directory the controller has placed it in; `None` or an unknown one: the emptiest.
     pub directory_id: Option<Uuid>,
+    /// It was made since this broker started: no directory can hold it already.
+    pub is_new: bool,
     pub now: Wall,
     /// For `segment.jitter.ms`.
     pub seed: u64,
@@ -255,9 +259,9 @@ impl LogManager {
     /// Makes a partition's log, or opens the one that a crash left half made.
     ///
     /// # Errors
-    /// [`CreateError`]
+    /// [`CreateError`]; while a directory is offline, what is not new is made nowhere else (`LogManager.getOrCreateLog`).
     pub fn create(&self, create: CreateLog) -> Result<UnifiedLog, CreateError> {
-        let log_dir = self.place(create.directory_id).ok_or(CreateError::NoneOnline)?;
+        let log_dir = self.place(&create)?;
         let dir = log_dir.path().join(create.topic_partition.to_string());
         match self.prepare(&dir, &log_dir, create.topic_id) {
             Ok(true) => {}
@@ -392,13 +396,19 @@ impl LogManager {
         }
     }
 
-    /// The directory with this id, or else the one with the fewest partitions.
-    fn place(&self, directory_id: Option<Uuid>) -> Option<Arc<LogDir>> {
+    /// The directory that is named, or else the one with the fewest partitions.
+    fn place(&self, create: &CreateLog) -> Result<Arc<LogDir>, CreateError> {
         let online = || self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| dir.is_online());
-        let named = online().find(|dir| dir.id().is_some() && dir.id() == directory_id);
+        if let Some(named) = online().find(|dir| dir.id().is_some() && dir.id() == create.directory_id) {
+            return Ok(Arc::clone(named));
+        }
         let views = self.views();
         let held = |dir: &Arc<LogDir>| views.iter().filter(|view| Arc::ptr_eq(view.log_dir(), dir)).count();
-        named.or_else(|| online().min_by_key(|dir| held(dir))).cloned()
+        let emptiest = online().min_by_key(|dir| held(dir)).ok_or(CreateError::NoneOnline)?;
+        if !create.is_new && online().count() < self.dirs.len() {
+            return Err(CreateError::MayBeOffline);
+        }
+        Ok(Arc::clone(emptiest))
     }
 
     /// Makes a partition's directory with its id, durably. `false` when there is one with another id.

@@ -25,12 +25,12 @@ use super::logins::{LoginsError, logins};
 use super::metadata_log;
 use super::node_state::{NodeSecret, NodeState, Owner};
 use super::producer_ids::ProducerIdBlocks;
-use super::publisher::{Backlog, PartitionPublisher, subscriber, uuid};
+use super::publisher::{Backlog, PartitionPublisher, Partitions, subscriber, uuid};
 use super::topic_configs::partition_settings;
 use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
-use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse};
+use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse, Random};
 use crate::handlers::context::{ControllerClient, GroupTopicLines, TransactionLines};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
@@ -273,11 +273,13 @@ impl Parts {
             offline_directories: self.offline_directories.clone(),
         };
         let publisher = PartitionPublisher {
-            config: Arc::clone(&self.config),
-            logs: Arc::clone(&self.logs),
-            replicas: Arc::clone(&self.replicas),
+            partitions: Partitions {
+                config: Arc::clone(&self.config),
+                logs: Arc::clone(&self.logs),
+                replicas: Arc::clone(&self.replicas),
+                clock: Arc::clone(&self.clock),
+            },
             controller: self.controller.clone(),
-            clock: Arc::clone(&self.clock),
             obeying: Arc::clone(&self.obeying),
             broker_epoch: epoch_seen,
             applied,
@@ -323,6 +325,7 @@ impl Parts {
             image: Arc::clone(self.controller.committed()),
             replicas: Arc::clone(&self.replicas),
             clock: Arc::clone(&self.clock),
+            random: Box::new(SystemRandom),
             settings: Arc::new(groups::settings(&self.config)),
             codec: codec.unwrap_or(CompressionType::None),
             expiry_interval: Duration::from_millis(
@@ -485,7 +488,7 @@ fn format_if_new(
 
 /// Partitions of a failed directory are offline; without the metadata log's, or without any, the broker ends, as Kafka's
 /// `LogManager.handleLogDirFailure` has it.
-fn offline_listener(
+pub(super) fn offline_listener(
     config: &Arc<BrokerConfig>,
     replicas: &Arc<OnceLock<Weak<ReplicaManager>>>,
     offline: watch::Sender<Vec<Uuid>>,
@@ -514,11 +517,11 @@ fn offline_listener(
     })
 }
 
-fn start_log_dirs(
+pub(super) fn start_log_dirs(
     config: &BrokerConfig,
     disk: &Arc<dyn Disk>,
     clock: &dyn Clock,
-    random: &mut SystemRandom,
+    random: &mut impl Random,
     listener: OfflineListener,
 ) -> Result<LogManager, StartError> {
     Ok(LogManager::start(StartLogDirs {
@@ -574,13 +577,13 @@ fn authorizer(config: &BrokerConfig) -> (Option<Arc<NativeAuthorizer>>, Arc<dyn 
 }
 
 /// Opens the logs that the metadata places here and gives them to their lanes.
-fn load_logs(
+pub(super) fn load_logs(
     config: &BrokerConfig,
     logs: &LogManager,
     replicas: &ReplicaManager,
     image: &Arc<MetadataImage>,
     clock: &dyn Clock,
-    random: &mut SystemRandom,
+    random: &mut impl Random,
 ) -> Result<(), StartError> {
     let node = config.node_id;
     let settings_of = |topic: &str| partition_settings(config, image, topic);

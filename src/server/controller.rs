@@ -226,16 +226,16 @@ struct Waiting {
 }
 
 /// Log, quorum and controller, driven from outside: by the thread, or by a test.
-struct Driver {
+pub(super) struct Driver {
     clock: Arc<dyn Clock>,
     random: Box<dyn Random + Send>,
-    log: MetadataLog,
-    controller: Controller,
+    pub(super) log: MetadataLog,
+    pub(super) controller: Controller,
     waiting: VecDeque<Waiting>,
 }
 
 impl Driver {
-    fn start(
+    pub(super) fn start(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         random: Box<dyn Random + Send>,
@@ -320,7 +320,7 @@ impl Driver {
     }
 
     /// Decides and appends. A response without records waits as well: it may speak of what is not committed yet.
-    fn request(
+    pub(super) fn request(
         &mut self,
         request: ControllerRequest,
         answer: oneshot::Sender<Result<ControllerResponse, ControllerError>>,
@@ -387,7 +387,7 @@ impl Driver {
         idle.min(TICK)
     }
 
-    fn timers(&mut self) -> Result<(), LogFailure> {
+    pub(super) fn timers(&mut self) -> Result<(), LogFailure> {
         let (now, wall) = (self.clock.mono(), self.clock.wall());
         if let Some(records) = self.controller.expire_sessions(now) {
             self.append_own(now, wall, &records)?;
@@ -411,7 +411,7 @@ impl Driver {
     }
 
     /// One fsync for all who wait, then their answers.
-    fn commit(&mut self) -> Result<(), LogFailure> {
+    pub(super) fn commit(&mut self) -> Result<(), LogFailure> {
         self.log.flush(self.clock.mono(), self.clock.wall())?;
         let high_watermark = self.log.high_watermark();
         while let Some(done) = self.waiting.pop_front_if(|waiting| waiting.end <= high_watermark) {
@@ -426,7 +426,7 @@ impl Driver {
         }
     }
 
-    fn close(self) -> Result<(), LogFailure> {
+    pub(super) fn close(self) -> Result<(), LogFailure> {
         self.log.close(self.clock.mono())
     }
 }

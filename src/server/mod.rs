@@ -20,5 +20,7 @@ pub mod metadata_log;
 pub mod node_state;
 pub mod producer_ids;
 pub mod publisher;
+#[cfg(test)]
+mod simulation;
 pub mod tasks;
 pub mod topic_configs;

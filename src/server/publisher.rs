@@ -71,10 +71,16 @@ impl Backlog {
         self.wake.notify_one();
     }
 
+    /// All of it, with the offset it reaches.
+    pub(super) fn take(&self) -> Option<(MetadataDelta, i64)> {
+        let Waiting { before, after, touched, offset } = self.waiting.lock().take()?;
+        Some((MetadataDelta::new(before, after, touched), offset))
+    }
+
     async fn next(&self) -> (MetadataDelta, i64) {
         loop {
-            if let Some(Waiting { before, after, touched, offset }) = self.waiting.lock().take() {
-                return (MetadataDelta::new(before, after, touched), offset);
+            if let Some(next) = self.take() {
+                return next;
             }
             self.wake.notified().await;
         }
@@ -122,14 +128,11 @@ pub fn subscriber(
     })
 }
 
-/// Makes the partitions what the metadata says.
+/// Applies what is committed to the partitions, and says so.
 #[derive(Debug)]
 pub struct PartitionPublisher {
-    pub config: Arc<BrokerConfig>,
-    pub logs: Arc<LogManager>,
-    pub replicas: Arc<ReplicaManager>,
+    pub partitions: Partitions,
     pub controller: ControllerHandle,
-    pub clock: Arc<dyn Clock>,
     pub obeying: Arc<Obeying>,
     pub broker_epoch: watch::Receiver<i64>,
     pub applied: watch::Sender<i64>,
@@ -142,10 +145,10 @@ impl PartitionPublisher {
     pub async fn run<R: Random + Clone>(self, backlog: Arc<Backlog>, mut random: R) {
         loop {
             let (delta, offset) = backlog.next().await;
-            let placed = self.apply(&delta, &mut random).await;
-            if !delta.touched().topics.is_empty() {
-                self.replicas.settled().await;
+            if delta.configs().any(|resource| resource.resource_type == ConfigResourceType::BROKER) {
+                self.obeying.apply(&delta.after);
             }
+            let placed = self.partitions.apply(&delta, &mut random).await;
             self.applied.send_replace(offset);
             if delta.topics().iter().any(|change| matches!(change, TopicChange::Deleted(_))) {
                 self.deletions.send_modify(|count| *count += 1);
@@ -154,27 +157,64 @@ impl PartitionPublisher {
         }
     }
 
-    /// Returns where partitions were put whose directory the controller does not know yet.
-    async fn apply(&self, delta: &MetadataDelta, random: &mut impl Random) -> Vec<(Uuid, TopicIdPartition)> {
+    fn report(&self, placed: Vec<(Uuid, TopicIdPartition)>) {
+        if placed.is_empty() {
+            return;
+        }
+        let request = AssignReplicasToDirs {
+            broker: self.partitions.config.node_id,
+            broker_epoch: *self.broker_epoch.borrow(),
+            assignments: placed,
+        };
+        let answer = self.controller.submit(ControllerRequest::AssignReplicasToDirs(request));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = answer.await {
+                tracing::warn!(target: "schloss.server", "the controller did not take the replicas' directories: {error}");
+            }
+        });
+    }
+}
+
+/// Makes the partitions what the metadata says.
+#[derive(Debug)]
+pub struct Partitions {
+    pub config: Arc<BrokerConfig>,
+    pub logs: Arc<LogManager>,
+    pub replicas: Arc<ReplicaManager>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Partitions {
+    /// Done when every lane has followed. Returns where partitions were put whose directory the controller does not know
+    /// yet.
+    pub(super) async fn apply(&self, delta: &MetadataDelta, random: &mut impl Random) -> Vec<(Uuid, TopicIdPartition)> {
         let mut placed = Vec::new();
+        // What is there at the start may lie in a directory that is not.
+        let is_start = delta.before.offset() < 0;
         for change in delta.topics() {
             match change {
                 TopicChange::Deleted(topic) => self.delete(topic, random).await,
                 TopicChange::Created(topic) => {
                     for (index, partition) in topic.partitions() {
-                        self.take(&delta.after, topic, index, partition, random, &mut placed);
+                        let wanted = Wanted { topic, index, partition, is_new: !is_start };
+                        self.take(&delta.after, &wanted, random, &mut placed);
                     }
                 }
                 TopicChange::Changed { before, after } => {
                     for (index, partition) in after.partitions() {
-                        if before.partition(index) != Some(partition) {
-                            self.take(&delta.after, after, index, partition, random, &mut placed);
+                        let known = before.partition(index);
+                        if known != Some(partition) {
+                            let wanted = Wanted { topic: after, index, partition, is_new: known.is_none() };
+                            self.take(&delta.after, &wanted, random, &mut placed);
                         }
                     }
                 }
             }
         }
         self.configure(delta);
+        if !delta.touched().topics.is_empty() {
+            self.replicas.settled().await;
+        }
         placed
     }
 
@@ -182,12 +222,11 @@ impl PartitionPublisher {
     fn take(
         &self,
         image: &MetadataImage,
-        topic: &TopicImage,
-        index: i32,
-        partition: &PartitionImage,
+        wanted: &Wanted<'_>,
         random: &mut impl Random,
         placed: &mut Vec<(Uuid, TopicIdPartition)>,
     ) {
+        let Wanted { topic, index, partition, is_new } = *wanted;
         let node = self.config.node_id;
         if !partition.replicas.contains(&node) {
             return;
@@ -202,6 +241,7 @@ impl PartitionPublisher {
                 topic_id: topic.id,
                 config: Arc::clone(&settings.log),
                 directory_id: directory,
+                is_new,
                 now: self.clock.wall(),
                 seed: seed(random),
             };
@@ -244,10 +284,7 @@ impl PartitionPublisher {
                 ConfigResourceType::TOPIC => {
                     topics.insert(&resource.name);
                 }
-                ConfigResourceType::BROKER => {
-                    self.obeying.apply(&delta.after);
-                    topics.extend(delta.after.topics.iter().map(|t| t.name.as_str()));
-                }
+                ConfigResourceType::BROKER => topics.extend(delta.after.topics.iter().map(|t| t.name.as_str())),
                 _ => {}
             }
         }
@@ -259,23 +296,14 @@ impl PartitionPublisher {
             }
         }
     }
+}
 
-    fn report(&self, placed: Vec<(Uuid, TopicIdPartition)>) {
-        if placed.is_empty() {
-            return;
-        }
-        let request = AssignReplicasToDirs {
-            broker: self.config.node_id,
-            broker_epoch: *self.broker_epoch.borrow(),
-            assignments: placed,
-        };
-        let answer = self.controller.submit(ControllerRequest::AssignReplicasToDirs(request));
-        tokio::task::spawn_local(async move {
-            if let Err(error) = answer.await {
-                tracing::warn!(target: "schloss.server", "the controller did not take the replicas' directories: {error}");
-            }
-        });
-    }
+/// A partition that the metadata speaks of.
+struct Wanted<'a> {
+    topic: &'a TopicImage,
+    index: i32,
+    partition: &'a PartitionImage,
+    is_new: bool,
 }
 
 /// What the metadata says of a partition, as its lane wants it.

@@ -1,6 +1,6 @@
 //! What groups look like from outside: DescribeGroups and ListGroups.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::model::error_code::ErrorCode;
 use crate::protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -50,7 +50,7 @@ fn described(member: &Member, protocol: Option<&str>) -> DescribedGroupMember {
 }
 
 /// The groups in these states and of these types, in any letter case.
-pub(super) fn list(groups: &HashMap<GroupId, Group>, states: &[String], types: &[String]) -> Vec<ListedGroup> {
+pub(super) fn list(groups: &BTreeMap<GroupId, Group>, states: &[String], types: &[String]) -> Vec<ListedGroup> {
     let is_in =
         |filter: &[String], name: &str| filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(name));
     if !is_in(types, CLASSIC) {

@@ -3,7 +3,7 @@
 //! Routing only. A request takes its group's [`Turn`]; what the turn writes is remembered with what has to happen when it
 //! is committed or fails.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub struct Context<'a> {
 #[derive(Debug)]
 pub struct Shard {
     settings: Arc<GroupSettings>,
-    groups: HashMap<GroupId, Group>,
+    groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     writes: Writes,
 }
@@ -116,7 +116,7 @@ pub(super) struct Turn<'a, 'c> {
 impl Shard {
     /// A shard that has read nothing yet.
     pub fn new(settings: Arc<GroupSettings>) -> Self {
-        Self { settings, groups: HashMap::new(), timers: Timers::default(), writes: Writes::default() }
+        Self { settings, groups: BTreeMap::new(), timers: Timers::default(), writes: Writes::default() }
     }
 
     /// Takes in one record of the log, in the log's order.

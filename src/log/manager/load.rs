@@ -70,7 +70,7 @@ struct Offsets {
 
 impl LogManager {
     /// Opens all partitions but the metadata log. A directory that fails meanwhile is offline, its logs are not among the
-    /// loaded; the others are.
+    /// loaded; the others are. With no threads everything is done here, one log after the other.
     ///
     /// # Errors
     /// [`LoadError`]
@@ -105,7 +105,12 @@ impl LogManager {
         std::thread::scope(|scope| {
             for (dir, found) in work {
                 let opened = &opened;
-                scope.spawn(move || self.load_dir(dir, found, threads_per_dir.max(1), now, opened));
+                let load = move || self.load_dir(dir, found, threads_per_dir, now, opened);
+                if threads_per_dir == 0 {
+                    load();
+                } else {
+                    scope.spawn(load);
+                }
             }
         });
         loaded.logs.sort_by(|one, other| one.topic_partition().cmp(other.topic_partition()));
@@ -170,22 +175,22 @@ impl LogManager {
                 return;
             }
         };
-        let threads = threads.min(found.len());
+        let helpers = threads.min(found.len());
         let queue = Mutex::new(found.into_iter());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while let Some(next) = { queue.lock().next() } {
-                        let partition = next.topic_partition.clone();
-                        match self.load_log(dir, next, &offsets, clean, now) {
-                            Ok(log) => loaded.lock().logs.push(log),
-                            Err(OpenError::Storage(_)) => return,
-                            Err(error @ OpenError::OldFormat(_)) => loaded.lock().refused.push((partition, error)),
-                        }
-                    }
-                });
+        let load = || {
+            while let Some(next) = { queue.lock().next() } {
+                let partition = next.topic_partition.clone();
+                match self.load_log(dir, next, &offsets, clean, now) {
+                    Ok(log) => loaded.lock().logs.push(log),
+                    Err(OpenError::Storage(_)) => return,
+                    Err(error @ OpenError::OldFormat(_)) => loaded.lock().refused.push((partition, error)),
+                }
             }
-        });
+        };
+        if threads == 0 {
+            return load();
+        }
+        std::thread::scope(|scope| (0..helpers).for_each(|_| drop(scope.spawn(load))));
     }
 
     fn load_log(

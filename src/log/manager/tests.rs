@@ -54,6 +54,7 @@ fn create(manager: &LogManager, topic: &str, partition: i32) -> UnifiedLog {
         topic_id: topic_id(topic),
         config: config(),
         directory_id: None,
+        is_new: true,
         now: Wall(0),
         seed: 1,
     };
@@ -219,6 +220,7 @@ fn a_recreated_topic_is_never_taken_for_the_old_one() {
         topic_id: TopicId(Uuid::from_u128(999)),
         config: config(),
         directory_id: None,
+        is_new: true,
         now: Wall(0),
         seed: 1,
     };
@@ -295,4 +297,27 @@ fn many_logs_load_in_parallel() {
     let loaded = load(&manager, |_| true);
     let ends: Vec<i64> = loaded.logs.iter().map(UnifiedLog::log_end_offset).collect();
     assert_eq!(ends, (1..=40).collect::<Vec<i64>>());
+}
+
+#[test]
+fn what_may_lie_in_an_offline_directory_is_not_made_in_another() {
+    let disk = disk(&["/one", "/two"]);
+    let create = |is_new| CreateLog {
+        topic_partition: TopicPartition::new("t", 0),
+        topic_id: topic_id("t"),
+        config: config(),
+        directory_id: None,
+        is_new,
+        now: Wall(0),
+        seed: 1,
+    };
+    let first = start(&disk, &["/one", "/two"]);
+    assert_eq!(first.create(create(false)).unwrap().log_dir().path(), Path::new("/one"));
+    drop(first);
+    // Its first file that a start makes.
+    disk.plan(Fault { operation: Some(Operation::Create), nth: 0, effect: Effect::Fail });
+    disk.remove_file(Path::new("/one/.lock")).unwrap();
+    let second = start(&disk, &["/one", "/two"]);
+    assert!(matches!(second.create(create(false)), Err(CreateError::MayBeOffline)));
+    assert_eq!(second.create(create(true)).unwrap().log_dir().path(), Path::new("/two"));
 }

@@ -94,6 +94,25 @@ impl FaultyDisk {
         world.full = false;
     }
 
+    /// From now on every sync of a file is answered and carries nothing over: a disk that lies.
+    pub fn pretend_syncs(&self, pretends: bool) {
+        self.0.lock().pretends = pretends;
+    }
+
+    /// Another disk with what a process sees of this one, and nothing else wrong with it.
+    pub fn copy(&self) -> Self {
+        let world = self.0.lock();
+        Self(Arc::new(Mutex::new(World {
+            names: world.names.clone(),
+            durable: world.durable.clone(),
+            pending: world.pending.clone(),
+            files: world.files.clone(),
+            next_file: world.next_file,
+            now: world.now,
+            ..World::default()
+        })))
+    }
+
     /// From now on [`DiskFile::read_nowait`] finds nothing in memory.
     pub fn evict_cache(&self, evicted: bool) {
         self.0.lock().evicted = evicted;
@@ -178,6 +197,7 @@ struct World {
     total: u64,
     full: bool,
     evicted: bool,
+    pretends: bool,
     now: Wall,
     /// Where the bytes of the last write lay.
     last_write: Vec<Range<usize>>,
@@ -451,8 +471,10 @@ impl DiskFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let mut world = self.disk.0.lock();
         let outcome = world.step(Operation::Sync);
+        let pretends = world.pretends;
         let file = world.file(self.id)?;
         match outcome {
+            Ok(()) if pretends => {}
             Ok(()) => file.sync(),
             Err(_) => file.sync_failed(),
         }

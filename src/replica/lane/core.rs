@@ -1,6 +1,6 @@
 //! What a lane does with its commands. Owned by whoever is the lane at the moment.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::log_dir::{LogDir, StorageError};
@@ -19,7 +19,8 @@ use super::hosted::{AppendResults, Hosted, Staged};
 
 pub(super) struct LaneCore {
     settings: LaneSettings,
-    partitions: HashMap<TopicIdPartition, Hosted>,
+    /// Ordered, so that what is done to all of them is done in the same order every time.
+    partitions: BTreeMap<TopicIdPartition, Hosted>,
     /// One fixed buffer for whatever must be decompressed.
     scratch: Scratch,
     /// Partitions with something staged, written or heard in this drain.
@@ -36,7 +37,7 @@ impl LaneCore {
     pub(super) fn new(settings: LaneSettings) -> Self {
         Self {
             settings,
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
             scratch: Scratch::default(),
             touched: Vec::new(),
             removals: Vec::new(),
@@ -251,7 +252,7 @@ impl LaneCore {
 
     fn close_all(&mut self, wakes: &mut Wakes) -> bool {
         let mut is_clean = true;
-        for (_, mut hosted) in self.partitions.drain() {
+        for (_, mut hosted) in std::mem::take(&mut self.partitions) {
             hosted.retire(PartitionState::Removed, &|| AccessError::NotLeader.into(), wakes);
             let partition = hosted.partition.name().clone();
             if let Err(error) = hosted.log.close() {
@@ -263,7 +264,7 @@ impl LaneCore {
     }
 
     fn go_offline(&mut self, wakes: &mut Wakes) {
-        for (_, mut hosted) in self.partitions.drain() {
+        for (_, mut hosted) in std::mem::take(&mut self.partitions) {
             hosted.retire(PartitionState::Offline, &|| ProduceError::STORAGE, wakes);
         }
     }

@@ -282,6 +282,10 @@ impl Hosted {
             }
             Role::Follower(follower) if assignment.leader_epoch < follower.epoch => Role::Follower(follower),
             _ if assignment.leader == local => {
+                if self.commits_in_group {
+                    // What a crash left unsynced is read and acknowledged from here on.
+                    self.sync()?;
+                }
                 self.log.assign_epoch(assignment.leader_epoch)?;
                 let (log_end, high_watermark) = (self.log.log_end_offset(), self.log.high_watermark());
                 Role::Leader(Leader::new(local, assignment, log_end, high_watermark))

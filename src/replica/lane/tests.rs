@@ -8,10 +8,12 @@ use crate::log::config::LogConfig;
 use crate::log::storage::faulty::{Effect, Fault, Operation};
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
+use crate::model::time::Wall;
 use crate::replica::bench::{Bench, assignment, batch, block_on, is_done, outcome, producer_batch, timed_batch};
 use crate::replica::delayed_produce::Appended;
 use crate::replica::doorbell::Wakes;
 use crate::replica::lane::command::{Acks, Command};
+use crate::replica::partition::settings::PartitionSettings;
 use crate::replica::partition::{FetchError, PartitionState};
 use crate::replica::watchers::{Interest, Marks};
 
@@ -260,6 +262,18 @@ fn acks_all_waits_for_those_in_sync() {
     assert_eq!(refused.code(), ErrorCode::NotEnoughReplicas);
     assert!(!is_done(&caught), "it is not committed; the client's timeout ends its wait");
     assert!(matches!(caught.finish().pop().unwrap(), Err(error) if error.code() == ErrorCode::RequestTimedOut));
+}
+
+#[test]
+fn what_a_crash_left_unsynced_is_synced_before_it_is_read() {
+    let bench = Bench::new(1, true);
+    let mut log = bench.open(1, 0, LogConfig::default());
+    log.append_raw(&batch(&["a"]), Wall(1)).unwrap();
+    let partition = bench.replicas.host(log, 0, PartitionSettings::default());
+    bench.replicas.assign(partition.id(), assignment(1, 0, &[1], &[1]));
+    bench.work();
+    let view = partition.view().unwrap();
+    assert_eq!((view.ends().high_watermark.offset, view.recovery_point()), (1, 1));
 }
 
 #[test]

@@ -17,7 +17,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::slot::{Appended, Slot, append};
-use super::controller::SystemRandom;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{
     Action, AppendId, Context, GroupRequest, GroupResponse, GroupSettings, ReplyTo, Shard, partition_of,
@@ -27,6 +26,7 @@ use crate::metadata::image::MetadataImage;
 use crate::model::broker::BrokerId;
 use crate::model::compression::CompressionType;
 use crate::model::error_code::ErrorCode;
+use crate::model::random::Random;
 use crate::model::time::{Clock, WallWatch};
 use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
 use crate::protocol::messages::list_groups_response::ListedGroup;
@@ -45,6 +45,7 @@ pub struct Parts {
     pub image: ImageHandle,
     pub replicas: Arc<ReplicaManager>,
     pub clock: Arc<dyn Clock>,
+    pub random: Box<dyn Random + Send>,
     pub settings: Arc<GroupSettings>,
     /// `offsets.topic.compression.codec`
     pub codec: CompressionType,
@@ -127,11 +128,13 @@ pub async fn run(parts: Parts, mut mailbox: GroupMailbox) {
     let mut applied = parts.applied.clone();
     let mut deletions = parts.deletions.clone();
     let mut driver = Driver::new(parts);
+    let mut loads: FuturesUnordered<Loading> = FuturesUnordered::new();
     driver.follow_metadata();
     let mut expiry = tokio::time::interval(driver.parts.expiry_interval);
     expiry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let until_timer = driver.until_next_timer();
+        loads.extend(driver.take_loads().into_iter().map(off_this_thread));
         tokio::select! {
             message = mailbox.0.recv() => {
                 let Some(message) = message else { return driver.stop() };
@@ -143,8 +146,8 @@ pub async fn run(parts: Parts, mut mailbox: GroupMailbox) {
                     }
                 }
             }
-            Some(appended) = driver.appends.next(), if !driver.appends.is_empty() => driver.appended(appended),
-            Some(loaded) = driver.loads.next(), if !driver.loads.is_empty() => driver.loaded(loaded),
+            () = driver.next_appended(), if driver.is_appending() => {}
+            Some(loaded) = loads.next(), if !loads.is_empty() => driver.loaded(loaded),
             () = tokio::time::sleep(until_timer) => driver.timers(),
             _ = expiry.tick() => driver.expire(),
             Ok(()) = applied.changed() => driver.follow_metadata(),
@@ -156,14 +159,41 @@ pub async fn run(parts: Parts, mut mailbox: GroupMailbox) {
 type Loading = std::pin::Pin<Box<dyn Future<Output = Loaded>>>;
 type Appending = std::pin::Pin<Box<dyn Future<Output = Appended>>>;
 
+/// A shard to be read. [`LoadJob::run`] needs nothing but the partition; then give what came of it to
+/// [`Driver::loaded`].
+pub(super) struct LoadJob {
+    place: TopicIdPartition,
+    leader_epoch: i32,
+    shard: Shard,
+    replicas: Arc<ReplicaManager>,
+}
+
 /// A shard that was read, or why not.
-struct Loaded {
+pub(super) struct Loaded {
     partition: i32,
     leader_epoch: i32,
     shard: Result<Shard, load::LoadError>,
 }
 
-struct Driver {
+impl LoadJob {
+    /// Reads it. Waits for the disk.
+    pub(super) fn run(self) -> Loaded {
+        let Self { place, leader_epoch, shard, replicas } = self;
+        let shard = load::load(&replicas, place, leader_epoch, shard);
+        Loaded { partition: place.partition, leader_epoch, shard }
+    }
+}
+
+fn off_this_thread(job: LoadJob) -> Loading {
+    let (partition, leader_epoch) = (job.place.partition, job.leader_epoch);
+    Box::pin(async move {
+        let given_up = |_| Loaded { partition, leader_epoch, shard: Err(load::LoadError::GivenUp) };
+        tokio::task::spawn_blocking(move || job.run()).await.unwrap_or_else(given_up)
+    })
+}
+
+/// Shards, who waits for what, and what is to be read. Driven by [`run`], or by a test.
+pub(super) struct Driver {
     parts: Parts,
     /// `__consumer_offsets`, while there is one.
     topic: Option<TopicId>,
@@ -173,11 +203,11 @@ struct Driver {
     last_reply: u64,
     wall_watch: WallWatch,
     appends: FuturesUnordered<Appending>,
-    loads: FuturesUnordered<Loading>,
+    loads: Vec<LoadJob>,
 }
 
 impl Driver {
-    fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         Self {
             parts,
             topic: None,
@@ -187,7 +217,7 @@ impl Driver {
             last_reply: 0,
             wall_watch: WallWatch::default(),
             appends: FuturesUnordered::new(),
-            loads: FuturesUnordered::new(),
+            loads: Vec::new(),
         }
     }
 
@@ -199,7 +229,7 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, request: GroupRequest, answer: oneshot::Sender<Result<GroupResponse, ErrorCode>>) {
+    pub(super) fn request(&mut self, request: GroupRequest, answer: oneshot::Sender<Result<GroupResponse, ErrorCode>>) {
         let partition = partition_of(request.group(), self.partitions);
         let refusal = match self.slots.get(&partition) {
             Some(Slot::Serving { .. }) => None,
@@ -235,8 +265,8 @@ impl Driver {
     /// Lets a shard work and carries out what it wants.
     fn with(&mut self, partition: i32, work: impl FnOnce(&mut Shard, &mut Context<'_>) -> Vec<Action>) {
         let Some(Slot::Serving { shard, .. }) = self.slots.get_mut(&partition) else { return };
-        let mut random = SystemRandom;
-        let mut cx = Context { now: self.parts.clock.mono(), wall: self.parts.clock.wall(), random: &mut random };
+        let (now, wall) = (self.parts.clock.mono(), self.parts.clock.wall());
+        let mut cx = Context { now, wall, random: &mut *self.parts.random };
         let actions = work(shard, &mut cx);
         self.carry_out(partition, actions);
     }
@@ -269,6 +299,17 @@ impl Driver {
         }
     }
 
+    pub(super) fn is_appending(&self) -> bool {
+        !self.appends.is_empty()
+    }
+
+    /// Settles the next append that comes to its end. Dropping the future loses nothing.
+    pub(super) async fn next_appended(&mut self) {
+        if let Some(appended) = self.appends.next().await {
+            self.appended(appended);
+        }
+    }
+
     /// Appends are settled in the order they were made, whatever order they end in.
     fn appended(&mut self, appended: Appended) {
         let partition = appended.partition;
@@ -285,7 +326,7 @@ impl Driver {
     }
 
     /// Takes in what the metadata says of `__consumer_offsets`.
-    fn follow_metadata(&mut self) {
+    pub(super) fn follow_metadata(&mut self) {
         let image = self.parts.image.load_full();
         let topic = image.topics.by_name(TopicName::CONSUMER_OFFSETS);
         let id = topic.map(|topic| topic.id);
@@ -329,15 +370,15 @@ impl Driver {
         self.slots.insert(partition, Slot::Loading { leader_epoch });
         let place = TopicIdPartition { topic_id, partition };
         let shard = Shard::new(Arc::clone(&self.parts.settings));
-        let replicas = Arc::clone(&self.parts.replicas);
-        self.loads.push(Box::pin(async move {
-            let read = tokio::task::spawn_blocking(move || load::load(&replicas, place, leader_epoch, shard));
-            let shard = read.await.unwrap_or(Err(load::LoadError::GivenUp));
-            Loaded { partition, leader_epoch, shard }
-        }));
+        self.loads.push(LoadJob { place, leader_epoch, shard, replicas: Arc::clone(&self.parts.replicas) });
     }
 
-    fn loaded(&mut self, loaded: Loaded) {
+    /// What is to be read now.
+    pub(super) fn take_loads(&mut self) -> Vec<LoadJob> {
+        std::mem::take(&mut self.loads)
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
         let Loaded { partition, leader_epoch, shard } = loaded;
         let Some(slot @ Slot::Loading { .. }) = self.slots.get_mut(&partition) else { return };
         if slot.leader_epoch() != leader_epoch {
@@ -370,7 +411,7 @@ impl Driver {
         next.min().map_or(IDLE, |at| at.since(self.parts.clock.mono()))
     }
 
-    fn timers(&mut self) {
+    pub(super) fn timers(&mut self) {
         let now = self.parts.clock.mono();
         for partition in self.serving() {
             let is_due = match self.slots.get(&partition) {
@@ -383,7 +424,7 @@ impl Driver {
         }
     }
 
-    fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         if let Some(jump_ms) = self.wall_watch.jump(&*self.parts.clock) {
             tracing::warn!(
                 target: "schloss.groups",
@@ -396,7 +437,7 @@ impl Driver {
         }
     }
 
-    fn forget_topics(&mut self) {
+    pub(super) fn forget_topics(&mut self) {
         for partition in self.serving() {
             self.forget_topics_of(partition);
         }

@@ -9,7 +9,7 @@ use crate::model::time::Wall;
 pub(super) const PAGE: usize = 4096;
 
 /// A file's contents as seen, and as synced. Pages that were never written are holes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct File {
     pub(super) seen: Content,
     synced: Content,

@@ -80,3 +80,17 @@ fn directories_move_with_all_in_them() {
     disk.remove_dir(Path::new("/e")).unwrap();
     assert!(disk.list(Path::new("/e")).is_err());
 }
+
+#[test]
+fn a_disk_that_lies_loses_what_it_said_it_had() {
+    let (disk, file) = disk_with_file(b"there");
+    file.sync().unwrap();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    disk.pretend_syncs(true);
+    file.write_all(&[b"gone!"], 0).unwrap();
+    file.sync().unwrap();
+    let copy = disk.copy();
+    disk.power_cut(None);
+    assert_eq!(content(&disk, "/d/f").unwrap(), b"there");
+    assert_eq!(content(&copy, "/d/f").unwrap(), b"gone!");
+}
