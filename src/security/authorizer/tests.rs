@@ -397,3 +397,48 @@ proptest! {
         }
     }
 }
+
+/// Goal G7: one history of 100,000 additions and removals, compared every hundred with a list made from scratch.
+#[test]
+fn a_hundred_thousand_changes_decide_as_a_list_made_from_scratch() {
+    use proptest::strategy::ValueTree as _;
+    use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
+    let step = (any_acl(), 0_u128..300, any::<bool>());
+    let question = (
+        prop::sample::select(vec!["User:alice", "User:bob", "User:carol"]),
+        prop::sample::select(vec!["10.0.0.1", "10.0.0.9"]),
+        prop::sample::select(OPERATIONS[1..].to_vec()),
+        prop::sample::select(vec!["a", "ab", "abcd", "b", "aéx", "*a"]),
+    );
+    let authorizer = loaded(Settings::default(), []);
+    let mut list: std::collections::BTreeMap<u128, AclBinding> = std::collections::BTreeMap::new();
+    let (mut allowed, mut most) = (0, 0);
+    for number in 0..100_000 {
+        let (binding, id, add) = step.new_tree(&mut runner).unwrap().current();
+        let change = if add {
+            list.insert(id, binding.clone());
+            AclChange::Add(Uuid::from_u128(id), binding)
+        } else {
+            list.remove(&id);
+            AclChange::Remove(Uuid::from_u128(id))
+        };
+        authorizer.apply([change], number);
+        assert_eq!(authorizer.acl_count(), list.len(), "step {number}");
+        most = most.max(list.len());
+        if number % 100 == 0 {
+            let all: Vec<AclBinding> = list.values().cloned().collect();
+            let anew = loaded(Settings::default(), all.iter().cloned());
+            for _ in 0..20 {
+                let (principal, host, operation, topic) = question.new_tree(&mut runner).unwrap().current();
+                let decision = judge_from(&authorizer, principal, host, operation, topic).is_allowed();
+                let about = format!("step {number}: {principal} {host} {operation:?} {topic}");
+                assert_eq!(decision, judge_from(&anew, principal, host, operation, topic).is_allowed(), "{about}");
+                assert_eq!(decision, model(&all, principal, host, operation, topic), "{about}");
+                allowed += usize::from(decision);
+            }
+        }
+    }
+    assert!(allowed > 100 && most > 100, "the history says little: {allowed} of 20,000, {most} rules");
+}
