@@ -230,7 +230,9 @@ impl Parts {
             Arc::new(ReplicaManager::new(config.node_id, lanes.directories().to_vec(), slots, Arc::clone(&clock)));
         // Set once, here.
         let _ = replicas_of.set(Arc::downgrade(&replicas));
-        load_logs(&config, &logs, &replicas, &controller.committed().load_full(), &*clock, &mut random)?;
+        let image = controller.committed().load_full();
+        let threads = dynamic::settings_of(&config, &image).num_recovery_threads_per_data_dir;
+        load_logs(&config, &logs, &replicas, &image, threads, &*clock, &mut random)?;
         let obeying = Arc::new(Obeying::new(&config, &controller.committed().load())?);
         let backlog = Backlog::new();
         controller.subscribe(subscriber(native.clone(), scram, Arc::clone(&replicas), Arc::clone(&backlog)));
@@ -576,12 +578,13 @@ fn authorizer(config: &BrokerConfig) -> (Option<Arc<NativeAuthorizer>>, Arc<dyn 
     }
 }
 
-/// Opens the logs that the metadata places here and gives them to their lanes.
+/// Opens the logs that the metadata places here, by so many threads for each directory, and gives them to their lanes.
 pub(super) fn load_logs(
     config: &BrokerConfig,
     logs: &LogManager,
     replicas: &ReplicaManager,
     image: &Arc<MetadataImage>,
+    threads: i32,
     clock: &dyn Clock,
     random: &mut impl Random,
 ) -> Result<(), StartError> {
@@ -597,7 +600,7 @@ pub(super) fn load_logs(
             });
             if here { Placement::Here(settings_of(topic_partition.topic.as_str()).log) } else { Placement::Stray }
         },
-        usize::try_from(dynamic::settings_of(config, image).num_recovery_threads_per_data_dir).unwrap_or(1),
+        usize::try_from(threads).unwrap_or(1),
         clock.wall(),
         || uuid(random),
         &settings_of("").log,

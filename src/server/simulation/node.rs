@@ -36,6 +36,9 @@ use crate::server::metadata_log::{self, LogFailure, SnapshotJob};
 use crate::server::publisher::{Backlog, Partitions, subscriber, uuid};
 use crate::server::{broker, controller};
 
+/// Threads that open logs: none but the run's own.
+const ON_THIS_THREAD: i32 = 0;
+
 /// Heartbeats that a start may take.
 const HEARTBEATS: usize = 5;
 
@@ -116,7 +119,8 @@ impl Node {
         let replicas = Arc::new(ReplicaManager::new(config.node_id, directories, 100, Arc::clone(&clock)));
         let _ = replicas_of.set(Arc::downgrade(&replicas));
         let image = controller.log.committed().load_full();
-        broker::load_logs(config, &logs, &replicas, &image, &*clock, &mut chance).map_err(|error| error.to_string())?;
+        broker::load_logs(config, &logs, &replicas, &image, ON_THIS_THREAD, &*clock, &mut chance)
+            .map_err(|error| error.to_string())?;
         let backlog = Backlog::new();
         let scram = Arc::new(ScramCredentials::new(b"secret"));
         controller.log.subscribe(subscriber(None, scram, Arc::clone(&replicas), Arc::clone(&backlog)));
@@ -329,7 +333,5 @@ pub(super) fn config(profile: Profile, dirs: usize) -> BrokerConfig {
     config.log_dirs = (0..dirs).map(|dir| format!("/data{dir}").into()).collect();
     config.metadata_log_dir = config.log_dirs[0].clone();
     config.profile = profile;
-    // On the run's own thread.
-    config.settings.num_recovery_threads_per_data_dir = 0;
     config
 }
