@@ -1,4 +1,4 @@
-//! The whole broker from one seed: log, lanes, metadata log, controller and group coordinator, on a disk in memory that
+//! The whole broker from one seed: log, lanes, cleaner, metadata log, controller and group coordinator, on a disk in memory that
 //! fails and loses power, under clocks that jump.
 //!
 //! [`world::World`] draws every step: who works, who asks, what fails, when the power goes. What the server runs on
@@ -7,6 +7,7 @@
 //! planted fault. Precedent: the event simulation of Kafka's raft tests, TigerBeetle's VOPR.
 
 mod chance;
+mod cleaner;
 mod clients;
 mod faults;
 mod invariants;

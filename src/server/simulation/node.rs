@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 
 use super::chance::{Chance, VirtualClock};
+use super::cleaner::Round;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{
     AssignReplicasToDirs, BrokerHeartbeat, ControllerError, ControllerRegistration, ControllerRequest,
@@ -79,6 +80,7 @@ pub(super) struct Node {
     /// Of the metadata log.
     pub(super) directory: Uuid,
     pub(super) snapshot: Option<SnapshotJob>,
+    pub(super) round: Option<Round>,
     loads: Vec<LoadJob>,
     removals: Vec<RemovalJob>,
     partitions: Partitions,
@@ -151,6 +153,7 @@ impl Node {
             broker_epoch: -1,
             directory,
             snapshot: None,
+            round: None,
             loads: Vec::new(),
             removals: Vec::new(),
             partitions,

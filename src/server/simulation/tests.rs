@@ -116,3 +116,34 @@ fn a_broker_that_can_t_start_is_noticed() {
 fn a_producer_that_waits_for_ever_is_noticed() {
     breaks(Planted::DeafLanes, || EverythingIsAnswered, "EverythingIsAnswered");
 }
+
+/// Runs do not pass because nothing happens in them.
+#[test]
+fn the_runs_see_everything() {
+    const HAPPENS: [&str; 18] = [
+        "acknowledged",
+        "not written",
+        "read through",
+        "power lost, some of what was not synced is there: true",
+        "power lost, some of what was not synced is there: false",
+        "killed",
+        "stops",
+        "the fault happened",
+        "not started",
+        "the wall clock is",
+        "snapshot written: true",
+        "compacted up to",
+        "generation 2",
+        "falls silent",
+        "position of",
+        "deletion of",
+        "change of credential of u0: Done",
+        "change of topic t0: Done",
+    ];
+    let mut missing: Vec<&str> = HAPPENS.to_vec();
+    for seed in 0..60 {
+        let events = World::run(seed, None, invariants::all()).events;
+        missing.retain(|happens| !events.contains(happens));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -157,7 +157,13 @@ impl World {
         let chosen = self.chance.below(100);
         let (mut turn, clients) = self.split();
         match chosen {
-            0..22 => clients.produce(&mut turn),
+            0..19 => clients.produce(&mut turn),
+            19..22 => {
+                if let Some(done) = turn.node.clean() {
+                    turn.story.say(format_args!("{done}"));
+                }
+                Ok(())
+            }
             22..30 => clients.hear(&mut turn),
             30..44 => self.drain_a_lane(),
             44..52 => self.commit(),
