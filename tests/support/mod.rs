@@ -265,14 +265,19 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
+/// A program of this machine.
+pub fn program(name: &str) -> Option<PathBuf> {
+    required(name, on_path(name))
+}
+
 /// librdkafka's command line client.
 pub fn kcat() -> Option<PathBuf> {
-    required("kcat", on_path("kcat"))
+    program("kcat")
 }
 
 /// Shows which files a process names.
 pub fn strace() -> Option<PathBuf> {
-    required("strace", on_path("strace"))
+    program("strace")
 }
 
 /// The franz-go program of `tests/clients/franz-go`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Load, Victim};
-use crate::support::{Broker, run};
+use crate::support::{Broker, program, run};
 
 /// Cuts of the short form; `SCHLOSS_POWER_CUTS` asks for more.
 const CUTS: usize = 3;
@@ -20,6 +20,9 @@ struct Disk {
 impl Disk {
     /// `None` where this machine lets nobody mount.
     fn new(dir: &Path) -> Option<Self> {
+        if ["mkfs.ext4", "mount", "umount", "python3"].map(program).contains(&None) {
+            return None;
+        }
         let (image, mounted) = (dir.join("disk.img"), dir.join("disk"));
         std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
         std::fs::create_dir(&mounted).unwrap();
