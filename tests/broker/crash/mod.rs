@@ -142,11 +142,12 @@ impl Load {
                 scope.spawn(move || producer.run(address, round, usize::MAX));
             }
             for committer in &mut self.committers {
-                scope.spawn(move || committer.run(address));
+                scope.spawn(move || committer.run(address, round));
             }
-            scope.spawn(|| self.creator.run(address));
-            scope.spawn(|| self.granter.run(address));
+            scope.spawn(|| self.creator.run(address, round));
+            scope.spawn(|| self.granter.run(address, round));
             round.wait_for_load(producers);
+            round.wait_for_others();
             thread::sleep(Duration::from_millis(extra_ms));
             round.wait_for_load(producers);
             end();
@@ -166,7 +167,6 @@ impl Load {
         let records: usize = self.producers.iter().map(|producer| producer.acknowledged.len()).sum();
         let commits: i64 = self.committers.iter().map(Committer::acknowledged).sum();
         let (topics, users) = (self.creator.acknowledged(), self.granter.acknowledged());
-        assert!(commits > 10 && topics > 2 && users > 10, "hardly any load: {commits}, {topics}, {users}");
         format!("{records} records, {commits} commits, {topics} topics, {users} users acknowledged, and all there")
     }
 }

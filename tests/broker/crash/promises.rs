@@ -30,7 +30,7 @@ use schloss::protocol::messages::offset_commit_response::OffsetCommitResponse;
 use schloss::protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use schloss::protocol::messages::offset_fetch_response::OffsetFetchResponse;
 
-use super::records::TOPIC;
+use super::records::{Other, Round, TOPIC};
 use crate::client::Client;
 use crate::support::PATIENCE;
 
@@ -81,7 +81,7 @@ impl Committer {
     }
 
     /// Commits until the connection breaks.
-    pub(super) fn run(&mut self, address: SocketAddr) {
+    pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
         loop {
             self.tried += 1;
@@ -107,6 +107,7 @@ impl Committer {
                 return;
             }
             self.acknowledged = self.tried;
+            round.answered(Other::Committer);
         }
     }
 
@@ -145,7 +146,7 @@ pub(super) struct Creator {
 
 impl Creator {
     /// Creates topics until the connection breaks.
-    pub(super) fn run(&mut self, address: SocketAddr) {
+    pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
         loop {
             let name = format!("made-{:05}", self.tried);
@@ -158,7 +159,10 @@ impl Creator {
             let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
             let Ok(answer) = client.ask::<_, CreateTopicsResponse>(ApiKey::CreateTopics, 7, &request) else { return };
             match answer.topics[0].error_code {
-                0 => drop(self.acknowledged.insert(name, answer.topics[0].topic_id)),
+                0 => {
+                    self.acknowledged.insert(name, answer.topics[0].topic_id);
+                    round.answered(Other::Creator);
+                }
                 // Made before the kill, and not answered.
                 TOPIC_ALREADY_EXISTS => {}
                 // It is stopping: no broker takes a replica.
@@ -203,7 +207,7 @@ pub(super) struct Granter {
 
 impl Granter {
     /// Makes users until the connection breaks.
-    pub(super) fn run(&mut self, address: SocketAddr) {
+    pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
         loop {
             let user = format!("user-{:05}", self.tried);
@@ -233,6 +237,7 @@ impl Granter {
             let Ok::<CreateAclsResponse, _>(answer) = answer else { return };
             assert_eq!(answer.results[0].error_code, 0, "{user}: {:?}", answer.results[0].error_message);
             self.rights.insert(format!("User:{user}"));
+            round.answered(Other::Granter);
             self.tried += 1;
         }
     }

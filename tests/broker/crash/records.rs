@@ -115,9 +115,32 @@ pub(super) struct Round {
     unanswered: AtomicUsize,
     /// Producers that have seen enough answers.
     warm: AtomicUsize,
+    /// A bit for each of [`Other`] that has seen one.
+    others: AtomicUsize,
+}
+
+/// Those who are answered beside the producers.
+#[derive(Clone, Copy)]
+pub(super) enum Other {
+    Committer = 1,
+    Creator = 2,
+    Granter = 4,
 }
 
 impl Round {
+    pub(super) fn answered(&self, other: Other) {
+        self.others.fetch_or(other as usize, Ordering::SeqCst);
+    }
+
+    /// Waits until everybody has been answered.
+    pub(super) fn wait_for_others(&self) {
+        let start = Instant::now();
+        while self.others.load(Ordering::SeqCst) != 7 {
+            assert!(start.elapsed() < PATIENCE, "commits, topics or users are not answered");
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
     /// Waits until a kill now meets what it is meant to meet.
     pub(super) fn wait_for_load(&self, producers: usize) {
         let start = Instant::now();
