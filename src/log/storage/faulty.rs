@@ -327,7 +327,8 @@ impl Disk for FaultyDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let world = self.0.lock();
         world.node(path)?;
-        let entries = world.names.iter().filter(|(name, _)| name.parent() == Some(path));
+        let below = world.names.range(path.to_owned()..).take_while(|(name, _)| name.starts_with(path));
+        let entries = below.filter(|(name, _)| name.parent() == Some(path));
         Ok(entries
             .filter_map(|(name, node)| {
                 let name = name.file_name().and_then(OsStr::to_str)?.to_owned();

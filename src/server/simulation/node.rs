@@ -326,15 +326,20 @@ impl Node {
 
 /// A node's configuration, and where its data lies.
 pub(super) fn config(profile: Profile, dirs: usize) -> BrokerConfig {
+    static READ: OnceLock<BrokerConfig> = OnceLock::new();
+    let mut config = READ.get_or_init(read_config).clone();
+    config.log_dirs = (0..dirs).map(|dir| format!("/data{dir}").into()).collect();
+    config.metadata_log_dir = config.log_dirs[0].clone();
+    config.profile = profile;
+    config
+}
+
+fn read_config() -> BrokerConfig {
     let text = "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\
                 controller.quorum.voters=1@localhost:2\nlisteners=PLAINTEXT://:1,CONTROLLER://:2\n\
                 group.initial.rebalance.delay.ms=0\nlog.retention.ms=-1\nlog.roll.ms=20000\n\
                 log.message.timestamp.after.max.ms=9223372036854775807\nproducer.id.expiration.ms=2147483647";
     let pairs = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
     let sources = crate::config::Sources { overrides: pairs.collect(), ..Default::default() };
-    let mut config = BrokerConfig::load(sources).unwrap().config;
-    config.log_dirs = (0..dirs).map(|dir| format!("/data{dir}").into()).collect();
-    config.metadata_log_dir = config.log_dirs[0].clone();
-    config.profile = profile;
-    config
+    BrokerConfig::load(sources).unwrap().config
 }

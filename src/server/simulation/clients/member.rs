@@ -11,7 +11,7 @@ use crate::model::error_code::ErrorCode;
 use crate::model::uuid::Uuid;
 use crate::protocol::messages::heartbeat_request::HeartbeatRequest;
 use crate::protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
-use crate::protocol::messages::join_group_response::JoinGroupResponse;
+use crate::protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 use crate::protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
 use crate::protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -121,8 +121,7 @@ impl Member {
         let generation = joined.generation_id;
         // Whoever leads hands out the shares in turn.
         let members = &joined.members;
-        let share_out = |(at, member): (usize, &_)| -> SyncGroupRequestAssignment {
-            let member: &crate::protocol::messages::join_group_response::JoinGroupResponseMember = member;
+        let share_out = |(at, member): (usize, &JoinGroupResponseMember)| {
             let own = (0..SHARES).filter(|share| usize::try_from(*share).unwrap() % members.len() == at);
             let assignment = own.map(|share| u8::try_from(share).unwrap()).collect::<Vec<_>>().into();
             SyncGroupRequestAssignment { member_id: member.member_id.clone(), assignment }
