@@ -1,7 +1,7 @@
 //! What of a broker's configuration may change while it runs (`DynamicBrokerConfig`, KIP-226).
 //!
-//! Kafka says which keys are dynamic. Of those the defaults of topics and [`OBEYED`] take effect here at once, [`AT_START`]
-//! at the next start; keys without an effect may be set to anything valid; the rest is refused rather than stored and not
+//! Kafka says which keys are dynamic. Of those the defaults of topics, [`OBEYED`] and the certificates of a listener
+//! ([`reconfigurable`]) take effect here at once, [`AT_START`] at the next start; keys without an effect may be set to anything valid; the rest is refused rather than stored and not
 //! obeyed.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::broker_config::{BrokerConfig, ListenerConfig};
 use super::keys::{self, Key, Mode, Status, Value};
 use super::listeners;
 use super::settings::Settings;
+use super::tls::reconfigurable;
 use super::topic::Behind;
 
 const CREATION_RATE: &str = "max.connection.creation.rate";
@@ -76,7 +77,10 @@ pub fn check(changes: &[(&str, Option<&str>)], per_broker: bool) -> Result<(), S
                 listeners::connections_per_ip(value)?;
             }
         }
-        let is_obeyed = OBEYED.contains(&key.name) || AT_START.contains(&key.name) || is_default_of_topics(key.name);
+        let is_obeyed = OBEYED.contains(&key.name)
+            || AT_START.contains(&key.name)
+            || is_default_of_topics(key.name)
+            || reconfigurable(name).is_some();
         if key.status != Status::Quiet && !is_obeyed {
             return Err(format!("{name} can't be changed while this broker runs; set it in its file"));
         }
@@ -126,11 +130,7 @@ fn is_security_of_listeners(name: &str) -> bool {
 
 /// The key behind `name`, which may be a listener's own.
 fn key_of(name: &str) -> Option<&'static Key> {
-    let of_listener = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')).map(|(_, rest)| rest);
-    keys::kafka_broker(name).or_else(|| {
-        let rest = of_listener?;
-        keys::kafka_broker(rest).or_else(|| keys::kafka_broker(rest.split_once('.')?.1))
-    })
+    keys::kafka_broker(name).or_else(|| keys::of_a_listener(name))
 }
 
 /// Does a topic take its value from this key if it has none of its own?
@@ -153,7 +153,8 @@ mod tests {
         let key_store = "listener.name.ssl.ssl.keystore.location";
         let for_all = check(&[(key_store, Some("/x"))], false).unwrap_err();
         assert!(for_all.starts_with("Cannot update these configs at default cluster level"), "{for_all}");
-        assert!(check(&[(key_store, Some("/x"))], true).unwrap_err().contains("while this broker runs"));
+        assert_eq!(set(key_store, "/x"), Ok(()));
+        assert!(set("listener.name.ssl.ssl.client.auth", "required").unwrap_err().contains("while this broker runs"));
         assert!(set("ssl.keystore.location", "/x").unwrap_err().contains("only per-listener"));
         assert_eq!(set("max.connections", "5"), Ok(()));
         assert_eq!(set("listener.name.ssl.max.connections", "5"), Ok(()));

@@ -27,6 +27,8 @@ pub enum Origin {
     Env(Arc<str>),
     /// An option of the command line, for example `--override`.
     CommandLine(Arc<str>),
+    /// A dynamic config of a broker.
+    DynamicConfig,
 }
 
 impl Origin {
@@ -41,6 +43,7 @@ impl fmt::Display for Origin {
             Self::File(name) => f.write_str(name),
             Self::Env(name) => write!(f, "env {name}"),
             Self::CommandLine(name) => write!(f, "command line {name}"),
+            Self::DynamicConfig => f.write_str("dynamic config"),
         }
     }
 }

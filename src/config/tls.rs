@@ -4,8 +4,13 @@
 //! and PKCS12 are refused with the command that converts them. Whether key and certificate fit is `security/tls`'s
 //! matter.
 
+mod stored;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use stored::{StoredTls, reconfigurable, stored_tls};
 
 use super::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
 use super::keys::{self, Value};
@@ -51,6 +56,11 @@ pub struct TlsFiles {
     pub cipher_suites: Vec<String>,
     /// `ssl.principal.mapping.rules`
     pub principal_mapping_rules: String,
+    /// `ssl.allow.dn.changes`: another certificate may have another subject.
+    pub allow_dn_changes: bool,
+    /// `ssl.allow.san.changes`: another certificate may lack names of the one before.
+    pub allow_san_changes: bool,
+    source: Arc<stored::TlsSource>,
 }
 
 /// The suites there are.
@@ -96,6 +106,9 @@ pub(super) fn read(
         versions: versions?,
         cipher_suites: cipher_suites?,
         principal_mapping_rules: reader.text("ssl.principal.mapping.rules"),
+        allow_dn_changes: reader.text("ssl.allow.dn.changes") == "true",
+        allow_san_changes: reader.text("ssl.allow.san.changes") == "true",
+        source: Arc::new(stored::TlsSource { listener: listener.clone(), written: written.only_tls(), guard: *guard }),
     })
 }
 

@@ -294,12 +294,24 @@ fn describe_one(key: &'static Key, overrides: Lookup<'_>, behind: Behind<'_>) ->
 /// the defaults of all brokers were asked for.
 pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Described {
     let Some(key) = keys::kafka_broker(name) else {
-        let key = of_a_listener(name).or_else(|| keys::broker(name));
+        let base = keys::of_a_listener(name);
+        let key = base.or_else(|| keys::broker(name));
+        let own = [
+            (ConfigSource::DynamicBroker, (behind.broker)(name).map(|text| text.to_string())),
+            (ConfigSource::StaticBroker, behind.values.text(name).map(|text| text.to_string())),
+        ];
+        let own = own.into_iter().filter_map(|(source, text)| Some((source, text?)));
+        let mut synonyms: Vec<Synonym> =
+            own.map(|(source, text)| Synonym { name: name.into(), value: Some(text), source }).collect();
+        // Behind a listener's own value stands that of all.
+        synonyms.extend(base.iter().flat_map(|key| behind.synonyms(key.name, &[key.name])));
         // A name that nobody knows may be a plug-in's secret: never shown. Kafka does not know the authorizer's own either.
         let sensitive = key.is_none_or(Key::is_sensitive);
-        let value = behind.values.text(name).filter(|_| !sensitive).map(|text| text.to_string());
-        let source = ConfigSource::StaticBroker;
-        let synonyms = vec![Synonym { name: name.into(), value: value.clone(), source }];
+        if sensitive {
+            synonyms.iter_mut().for_each(|synonym| synonym.value = None);
+        }
+        let value = synonyms.first().and_then(|first| first.value.clone());
+        let source = synonyms.first().map_or(ConfigSource::StaticBroker, |first| first.source);
         return Described { name: name.into(), value, source, read_only: true, sensitive, key, synonyms };
     };
     let names = match keys::broker_synonyms(key.name) {
@@ -327,16 +339,11 @@ pub fn describe_broker(name: &str, behind: Behind<'_>, per_broker: bool) -> Desc
     }
 }
 
-/// The key behind `listener.name.<listener>.[<mechanism>.]<key>`.
-fn of_a_listener(name: &str) -> Option<&'static Key> {
-    let (_, rest) = name.strip_prefix("listener.name.")?.split_once('.')?;
-    keys::kafka_broker(rest).or_else(|| keys::kafka_broker(rest.split_once('.')?.1))
-}
-
-/// The names DescribeConfigs lists for a broker: Kafka's documented keys, and whatever else was written.
-pub fn broker_names(values: &Values) -> Vec<&str> {
+/// The names DescribeConfigs lists for a broker: Kafka's documented keys, and whatever else was written, in the file or
+/// as a dynamic config.
+pub fn broker_names<'a>(values: &'a Values, dynamic: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let documented = keys::BROKER.iter().filter(|key| !matches!(key.scope, Scope::Internal | Scope::Dynamic));
-    let mut names: Vec<&str> = documented.map(|key| key.name).chain(values.names()).collect();
+    let mut names: Vec<&str> = documented.map(|key| key.name).chain(values.names()).chain(dynamic).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -109,7 +109,8 @@ pub(super) fn read(written: &WrittenKeys, profile: Profile, out: &mut Diagnostic
     }
     let mut without_effect = Vec::new();
     for (name, entry) in written.iter() {
-        let sensitive = keys::broker(name).is_none_or(Key::is_sensitive) || entry.resolved;
+        let key = keys::broker(name).or_else(|| keys::of_a_listener(name));
+        let sensitive = key.is_none_or(Key::is_sensitive) || entry.resolved;
         if !sensitive {
             values.texts.insert(name.to_owned(), entry.text().into());
         } else {

@@ -19,6 +19,17 @@ pub(super) struct Written {
 }
 
 impl Written {
+    /// A value that stands in no file.
+    fn outside_a_file(key: &str, value: &str, origin: Origin) -> Self {
+        let text = format!("{key}={value}");
+        let at = key.len() + 1;
+        let hidden = if is_secret_name(key) { at..text.len() } else { 0..0 };
+        let source = Arc::new(Source::new(origin, text).hiding(std::iter::once(hidden)));
+        let offsets = (at..=at + value.len()).collect();
+        let value = Located::new(value.to_owned(), Arc::clone(&source), offsets);
+        Self { value, resolved: false, key_source: source, key_range: 0..key.len() }
+    }
+
     pub(super) fn key_place(&self) -> Place {
         self.key_source.place(&self.key_range)
     }
@@ -55,25 +66,29 @@ impl WrittenKeys {
             keys.insert(entry.key.clone(), written);
         }
         for (key, value) in overrides {
-            let text = format!("{key}={value}");
-            let at = key.len() + 1;
-            let hidden = if is_secret_name(key) { at..text.len() } else { 0..0 };
-            let origin = Origin::CommandLine("--override".into());
-            let source = Arc::new(Source::new(origin, text).hiding(std::iter::once(hidden)));
+            let written = Written::outside_a_file(key, value, Origin::CommandLine("--override".into()));
             if key.is_empty() {
-                errors.push(Diagnostic::error(Code::P0304).arg("=").at(source.place(&(0..0))));
+                errors.push(Diagnostic::error(Code::P0304).arg("=").at(written.key_place()));
                 continue;
             }
-            let offsets = (at..=at + value.len()).collect();
-            let written = Written {
-                value: Located::new(value.clone(), Arc::clone(&source), offsets),
-                resolved: false,
-                key_source: source,
-                key_range: 0..key.len(),
-            };
             keys.insert(key.clone(), written);
         }
         (Self { keys }, errors)
+    }
+
+    /// Keys of TLS alone.
+    pub(super) fn only_tls(&self) -> Self {
+        let of_tls = self.keys.iter().filter(|(key, _)| key.starts_with("ssl.") || key.contains(".ssl."));
+        Self { keys: of_tls.map(|(key, written)| (key.clone(), written.clone())).collect() }
+    }
+
+    /// These keys, with what was stored at run time above them.
+    pub(super) fn with<'a>(&self, stored: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut keys = self.keys.clone();
+        for (key, value) in stored {
+            keys.insert(key.to_owned(), Written::outside_a_file(key, value, Origin::DynamicConfig));
+        }
+        Self { keys }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Written> {

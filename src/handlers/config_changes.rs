@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::RequestContext;
 use super::context::{TopicAdmission, TopicRef};
 use crate::config::dynamic;
+use crate::config::tls::{StoredTls, reconfigurable};
 use crate::controller::{
     AlterConfigs, AlterResource, ApiError, ConfigChange, ConfigOperation, ControllerRequest, ControllerResponse,
 };
@@ -84,7 +85,7 @@ async fn judge(context: &RequestContext<'_>, asked: Asked) -> Result<AlterResour
     let permit = admit(context, resource_type, &name).await?;
     let change = change?;
     match resource_type {
-        BROKER => check_broker(context, &name, &change)?,
+        BROKER => check_broker(context, &name, &change).await?,
         BROKER_LOGGER => {
             let text = "The levels of this broker's loggers can't be seen or changed while it runs";
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
@@ -127,8 +128,8 @@ async fn admit(
     admitted.map_err(ApiError::of)
 }
 
-/// A broker's configs are judged by the broker itself.
-fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigChange) -> Result<(), ApiError> {
+/// A broker's configs are judged by the broker itself; certificates by reading them.
+async fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigChange) -> Result<(), ApiError> {
     let invalid = |text: String| ApiError::new(ErrorCode::InvalidRequest, text);
     if !name.is_empty() {
         let own = context.broker.node_id.0;
@@ -147,7 +148,23 @@ fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigChange)
             })
             .collect(),
     };
-    dynamic::check(&changes, !name.is_empty()).map_err(invalid)
+    dynamic::check(&changes, !name.is_empty()).map_err(invalid)?;
+    let before = context.stored_certificates();
+    let mut after = if matches!(change, ConfigChange::Replace(_)) { StoredTls::new() } else { before.clone() };
+    let mut renews = false;
+    for (name, value) in changes.iter().filter(|(name, _)| reconfigurable(name).is_some()) {
+        renews = true;
+        match value {
+            Some(value) => after.insert(text(name), text(value)),
+            None => after.remove(*name),
+        };
+    }
+    if name.is_empty() || !renews && after == before {
+        return Ok(());
+    }
+    let certificates = Arc::clone(&context.broker.certificates);
+    let checked = tokio::task::spawn_blocking(move || certificates.check(&after)).await;
+    checked.map_err(|_| ApiError::of(ErrorCode::UnknownServerError))?.map_err(invalid)
 }
 
 /// Refuses a change that names a config twice, or sets one to nothing.

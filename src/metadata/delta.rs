@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::client_quotas::ClientQuotaEntity;
-use super::configs::ConfigResource;
+use super::configs::{ConfigResource, ConfigResourceType};
 use super::image::MetadataImage;
 use super::scram::ScramKey;
 use super::topics::TopicImage;
@@ -154,6 +154,12 @@ impl MetadataDelta {
     pub fn configs(&self) -> impl Iterator<Item = &ConfigResource> {
         let differs = |r: &&ConfigResource| self.before.configs.get(r) != self.after.configs.get(r);
         self.touched.configs.iter().filter(differs)
+    }
+
+    /// Was a config of any broker written, be it the value that it had: whoever writes that wants files read again
+    /// (KAFKA-14136).
+    pub fn writes_broker_configs(&self) -> bool {
+        self.touched.configs.iter().any(|resource| resource.resource_type == ConfigResourceType::BROKER)
     }
 
     /// Brokers whose registration differs.

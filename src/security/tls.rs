@@ -4,6 +4,8 @@
 //! must not carry an identity past a change of the truststore), elsewhere each configuration has a store of its own, so a
 //! reload empties it.
 
+mod certificates;
+
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -12,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+pub use self::certificates::Certificates;
 pub use crate::config::tls::{ClientAuth, TlsVersion};
 use crate::config::tls::{Pem, TlsFiles};
 
@@ -79,7 +82,7 @@ pub fn server_config(settings: &TlsSettings<'_>) -> Result<Arc<ServerConfig>, Tl
     let provider = Arc::new(provider(settings.cipher_suites)?);
     let versions = protocol_versions(settings.versions)?;
     let key = private_key(settings.keystore)?;
-    let chain = certificates(settings.keystore, "keystore")?;
+    let chain = certificates_of(settings.keystore, "keystore")?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate);
     }
@@ -147,13 +150,13 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     }
 }
 
-fn certificates(pem: &[u8], part: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates_of(pem: &[u8], part: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|source| TlsError::Pem { part, source })
 }
 
 fn authorities(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(pem, "truststore")?.into_iter().enumerate() {
+    for (index, certificate) in certificates_of(pem, "truststore")?.into_iter().enumerate() {
         let number = index.saturating_add(1);
         roots.add(certificate).map_err(|source| TlsError::Authority { number, source })?;
     }

@@ -194,7 +194,8 @@ impl Parts {
         machine::raise_open_files();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let mut random = SystemRandom;
-        let specs = listeners::specs(&config)?;
+        let certificates = listeners::certificates(&config)?;
+        let specs = listeners::specs(&config, &certificates)?;
         let state = NodeState::new(&config.state_dir, owner(&config));
         format_if_new(&config, &state, &*disk, &mut random, &*clock)?;
         let replicas_of: Arc<OnceLock<Weak<ReplicaManager>>> = Arc::default();
@@ -233,7 +234,7 @@ impl Parts {
         let image = controller.committed().load_full();
         let threads = dynamic::settings_of(&config, &image).num_recovery_threads_per_data_dir;
         load_logs(&config, &logs, &replicas, &image, threads, &*clock, &mut random)?;
-        let obeying = Arc::new(Obeying::new(&config, &controller.committed().load())?);
+        let obeying = Arc::new(Obeying::new(&config, certificates, &image)?);
         let backlog = Backlog::new();
         controller.subscribe(subscriber(native.clone(), scram, Arc::clone(&replicas), Arc::clone(&backlog)));
         if let Some(native) = native {
@@ -355,6 +356,7 @@ impl Parts {
             controller: Arc::new(InForce { controller: self.controller.clone(), applied }),
             config: Arc::clone(&self.config),
             logins: Arc::clone(&self.logins),
+            certificates: Arc::clone(&self.obeying.certificates),
             replicas: Arc::clone(&self.replicas),
             producer_ids: Arc::clone(&producer_ids) as _,
             transaction_lines: TransactionLines::default(),

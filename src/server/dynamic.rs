@@ -8,12 +8,14 @@ use tokio::sync::watch;
 use super::cleaning::CleanerSettings;
 use super::listeners::{ListenerError, connection_limits};
 use crate::config::settings::Settings;
+use crate::config::tls::{StoredTls, stored_tls};
 use crate::config::topic::Behind;
 use crate::config::{BrokerConfig, dynamic};
 use crate::metadata::configs::ConfigResource;
 use crate::metadata::image::MetadataImage;
 use crate::network::listener::Slots;
 use crate::quota::connections::{BrokerLimits, ConnectionQuotas, ListenerLimits};
+use crate::security::tls::Certificates;
 
 /// The values behind those of topics, as `image` has them.
 pub fn behind<R>(config: &BrokerConfig, image: &MetadataImage, ask: impl FnOnce(Behind<'_>) -> R) -> R {
@@ -27,11 +29,17 @@ pub fn settings_of(config: &BrokerConfig, image: &MetadataImage) -> Settings {
     behind(config, image, |behind| dynamic::settings(config, behind))
 }
 
+/// Certificates that were set for this broker's listeners.
+fn certificates_of(config: &BrokerConfig, image: &MetadataImage) -> StoredTls {
+    stored_tls(image.configs.get(&ConfigResource::broker(config.node_id.0)).into_iter().flatten())
+}
+
 /// The parts of a broker that obey.
 #[derive(Debug)]
 pub struct Obeying {
     config: Arc<BrokerConfig>,
     pub slots: Arc<Slots>,
+    pub certificates: Arc<Certificates>,
     pub cleaners: watch::Sender<CleanerSettings>,
     /// `num.network.threads` and `num.recovery.threads.per.data.dir` of this start.
     at_start: (i32, i32),
@@ -42,12 +50,18 @@ impl Obeying {
     ///
     /// # Errors
     /// [`ListenerError::Host`].
-    pub fn new(config: &Arc<BrokerConfig>, image: &MetadataImage) -> Result<Self, ListenerError> {
+    pub fn new(
+        config: &Arc<BrokerConfig>,
+        certificates: Certificates,
+        image: &MetadataImage,
+    ) -> Result<Self, ListenerError> {
+        certificates.renew(&certificates_of(config, image));
         let settings = settings_of(config, image);
         let (limits, listeners) = limits(config, image)?;
         Ok(Self {
             config: Arc::clone(config),
             slots: Slots::new(ConnectionQuotas::new(limits, listeners)),
+            certificates: Arc::new(certificates),
             cleaners: watch::Sender::new(CleanerSettings::new(&settings)),
             at_start: at_start(&settings),
         })
@@ -62,6 +76,7 @@ impl Obeying {
     pub fn apply(&self, image: &MetadataImage) {
         let settings = settings_of(&self.config, image);
         self.cleaners.send_replace(CleanerSettings::new(&settings));
+        self.certificates.renew(&certificates_of(&self.config, image));
         if at_start(&settings) != self.at_start {
             tracing::info!(target: "schloss.server", "{} change with the next start", dynamic::AT_START.join(", "));
         }

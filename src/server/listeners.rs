@@ -6,10 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::config::dynamic;
-use crate::config::tls::TlsFiles;
 use crate::config::topic::Behind;
 use crate::config::{BrokerConfig, ListenerConfig, Profile};
 use crate::handlers::Listener;
@@ -19,7 +16,7 @@ use crate::network::listener::{ListenerSpec, PrincipalOf};
 use crate::quota::connections::{BrokerLimits, ListenerLimits};
 use crate::security::principal::mapping::{MappingError, PrincipalMapping};
 use crate::security::principal::principal_of;
-use crate::security::tls::{self, TlsError, TlsSettings};
+use crate::security::tls::{Certificates, TlsError};
 
 /// Largest frame before a SASL login in profile *strict*.
 const STRICT_UNAUTHENTICATED_BYTES: usize = 64 * 1024;
@@ -39,25 +36,37 @@ pub enum ListenerError {
     Host { host: String, source: io::Error },
 }
 
+/// What the TLS listeners serve, from the files of the configuration.
+///
+/// # Errors
+/// Certificates or keys that can't be used.
+pub fn certificates(config: &BrokerConfig) -> Result<Certificates, ListenerError> {
+    let of_tls = config.listeners.iter().filter_map(|listener| Some((&listener.name, listener.tls.as_ref()?)));
+    Certificates::new(of_tls)
+        .map_err(|(listener, source)| ListenerError::Tls { listener: listener.to_string(), source })
+}
+
 /// Every listener, ready to be bound.
 ///
 /// # Errors
-/// Certificates, keys or rules that can't be used.
-pub fn specs(config: &BrokerConfig) -> Result<Vec<ListenerSpec>, ListenerError> {
-    config.listeners.iter().map(|listener| spec(config, listener)).collect()
+/// Rules that can't be used.
+pub fn specs(config: &BrokerConfig, certificates: &Certificates) -> Result<Vec<ListenerSpec>, ListenerError> {
+    config.listeners.iter().map(|listener| spec(config, listener, certificates)).collect()
 }
 
-fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec, ListenerError> {
+fn spec(
+    config: &BrokerConfig,
+    listener: &ListenerConfig,
+    certificates: &Certificates,
+) -> Result<ListenerSpec, ListenerError> {
     let settings = &config.settings;
-    let (tls, principal_of) = match &listener.tls {
+    let principal_of: PrincipalOf = match &listener.tls {
         Some(files) => {
-            let (tls, principal_of) = tls_of(listener, files)?;
-            (Some(tls), principal_of)
+            let mapping = PrincipalMapping::parse(&files.principal_mapping_rules)
+                .map_err(|source| ListenerError::Mapping { listener: listener.name.to_string(), source })?;
+            Arc::new(move |chain| principal_of(chain, &mapping))
         }
-        None => {
-            let nobody: PrincipalOf = Arc::new(|_| KafkaPrincipal::anonymous());
-            (None, nobody)
-        }
+        None => Arc::new(|_| KafkaPrincipal::anonymous()),
     };
     Ok(ListenerSpec {
         listener: Arc::new(Listener {
@@ -75,7 +84,7 @@ fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec
         }),
         host: listener.host.clone(),
         port: listener.port,
-        tls,
+        tls: certificates.of(&listener.name),
         principal_of,
         frame_limits: frame_limits(config, listener),
         max_idle: match u64::try_from(settings.connections_max_idle_ms) {
@@ -93,19 +102,6 @@ fn spec(config: &BrokerConfig, listener: &ListenerConfig) -> Result<ListenerSpec
 /// A buffer size that the operator wrote. Kafka's default would switch off the system's own tuning.
 fn buffer(config: &BrokerConfig, key: &str, bytes: i32) -> Option<u32> {
     if config.values().is_set(key) { u32::try_from(bytes).ok() } else { None }
-}
-
-fn tls_of(
-    listener: &ListenerConfig,
-    files: &TlsFiles,
-) -> Result<(Arc<ArcSwap<rustls::ServerConfig>>, PrincipalOf), ListenerError> {
-    let name = || listener.name.to_string();
-    let config = tls::server_config(&TlsSettings::from(files))
-        .map_err(|source| ListenerError::Tls { listener: name(), source })?;
-    let mapping = PrincipalMapping::parse(&files.principal_mapping_rules)
-        .map_err(|source| ListenerError::Mapping { listener: name(), source })?;
-    let of: PrincipalOf = Arc::new(move |chain| principal_of(chain, &mapping));
-    Ok((Arc::new(ArcSwap::new(config)), of))
 }
 
 fn frame_limits(config: &BrokerConfig, listener: &ListenerConfig) -> FrameLimits {

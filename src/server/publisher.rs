@@ -145,7 +145,7 @@ impl PartitionPublisher {
     pub async fn run<R: Random + Clone>(self, backlog: Arc<Backlog>, mut random: R) {
         loop {
             let (delta, offset) = backlog.next().await;
-            if delta.configs().any(|resource| resource.resource_type == ConfigResourceType::BROKER) {
+            if delta.writes_broker_configs() {
                 self.obeying.apply(&delta.after);
             }
             let placed = self.partitions.apply(&delta, &mut random).await;

@@ -19,15 +19,32 @@ const DELETE: i8 = 1;
 
 /// Changes a config of broker 1 over a connection that there is already.
 fn alter(client: &mut Client, name: &str, value: Option<&str>) {
-    let config = AlterableConfig {
-        name: name.into(),
+    assert_eq!(try_alter(client, name, value), Ok(()), "{name}");
+}
+
+/// The same; `Err` is INVALID_REQUEST with its message.
+pub(super) fn try_alter(client: &mut Client, name: &str, value: Option<&str>) -> Result<(), String> {
+    try_alter_all(client, &[(name, value)])
+}
+
+/// Several in one request.
+pub(super) fn try_alter_all(client: &mut Client, changes: &[(&str, Option<&str>)]) -> Result<(), String> {
+    let configs = changes.iter().map(|(name, value)| AlterableConfig {
+        name: (*name).into(),
         config_operation: if value.is_some() { SET } else { DELETE },
         value: value.map(Into::into),
-    };
-    let resource = AlterConfigsResource { resource_type: BROKER, resource_name: "1".into(), configs: vec![config] };
+    });
+    let resource =
+        AlterConfigsResource { resource_type: BROKER, resource_name: "1".into(), configs: configs.collect() };
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
     let answer: IncrementalAlterConfigsResponse = client.ask(ApiKey::IncrementalAlterConfigs, 1, &request).unwrap();
-    assert_eq!(answer.responses[0].error_code, 0, "{name}: {:?}", answer.responses[0].error_message);
+    let answer = &answer.responses[0];
+    let message = answer.error_message.as_deref().unwrap_or_default().to_owned();
+    match answer.error_code {
+        0 => Ok(()),
+        42 => Err(message),
+        other => panic!("{changes:?}: {other}, {message}"),
+    }
 }
 
 fn is_served(address: SocketAddr) -> bool {

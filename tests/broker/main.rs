@@ -17,6 +17,7 @@ mod compaction;
 mod crash;
 mod disk;
 mod dynamic;
+mod dynamic_tls;
 mod paths;
 mod secrets;
 mod sessions;

@@ -70,8 +70,8 @@ fn for_each_script(at_once: usize, each: impl Fn(&Path) -> Result<(), String> + 
 fn schloss_answers_as_recorded() {
     for_each_script(4, |path| {
         let script = Script::read(path);
-        let peer = Peer::schloss(&script);
-        script.replay(&peer).map_err(|difference| format!("{difference}\n{}", peer.log()))
+        let mut peer = Peer::schloss(&script);
+        script.replay(&mut peer).map_err(|difference| format!("{difference}\n{}", peer.log()))
     });
 }
 
@@ -134,8 +134,8 @@ fn is_refusal(answer: &Value) -> bool {
 fn record() {
     for_each_script(2, |path| {
         let mut script = Script::read(path);
-        let peer = Peer::kafka(&script);
-        script.record(&peer);
+        let mut peer = Peer::kafka(&script);
+        script.record(&mut peer);
         script.write(path);
         Ok(())
     });

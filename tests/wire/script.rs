@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use schloss::model::compression::CompressionType;
@@ -66,6 +65,9 @@ pub struct Step {
     /// Waited before it is sent, for what ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
+    /// The broker is stopped in order and started again before; every connection is a new one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_restart: bool,
     /// Asked again until the answer is as recorded: effects that take a moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eventually: bool,
@@ -85,11 +87,14 @@ impl Script {
     ///
     /// # Errors
     /// Every step that was answered otherwise, field by field.
-    pub fn replay(&self, peer: &Peer) -> Result<(), String> {
+    pub fn replay(&self, peer: &mut Peer) -> Result<(), String> {
         let mut play = Play::new(peer);
         let mut failures = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {
             let start = Instant::now();
+            if step.after_restart {
+                play.restart();
+            }
             loop {
                 let before = play.names.clone();
                 let given = play.step(step);
@@ -119,9 +124,12 @@ impl Script {
     }
 
     /// Fills in the answers of `peer`. Steps that are asked again are given a moment before.
-    pub fn record(&mut self, peer: &Peer) {
+    pub fn record(&mut self, peer: &mut Peer) {
         let mut play = Play::new(peer);
         for step in &mut self.steps {
+            if step.after_restart {
+                play.restart();
+            }
             if step.eventually {
                 // Asking sets it off.
                 let before = play.names.clone();
@@ -239,7 +247,7 @@ fn are_named(items: &[Value]) -> bool {
 
 /// One run of a script: its connections and the names it has given.
 struct Play<'a> {
-    peer: &'a Peer,
+    peer: &'a mut Peer,
     schema: Vec<Message>,
     connections: HashMap<String, Connection>,
     names: Names,
@@ -309,7 +317,7 @@ impl Names {
 }
 
 impl<'a> Play<'a> {
-    fn new(peer: &'a Peer) -> Self {
+    fn new(peer: &'a mut Peer) -> Self {
         let folder = support::repository().join("src/protocol/schema/api");
         let mut schema = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {
@@ -350,6 +358,12 @@ impl<'a> Play<'a> {
             }
             None => json!("closed"),
         }
+    }
+
+    fn restart(&mut self) {
+        self.connections.clear();
+        self.peer.stop();
+        self.peer.start();
     }
 
     fn connect(&self, user: &str) -> Connection {
@@ -483,41 +497,51 @@ pub struct Peer {
     sasl: SocketAddr,
     controller: u16,
     dir: tempfile::TempDir,
+    is_kafka: bool,
     broker: Option<support::Broker>,
-    java: Option<Child>,
 }
 
 impl Peer {
     pub fn schloss(script: &Script) -> Self {
-        let mut peer = Self::configure(script);
-        let config = peer.dir.path().join("server.properties");
-        let config = config.to_str().unwrap();
-        support::schloss(&["storage", "format", "-t", CLUSTER_ID, "-c", config]).expect(0, "");
-        peer.broker = Some(support::Broker::start(&["serve", config], &[]));
+        let mut peer = Self::configure(script, false);
+        support::schloss(&["storage", "format", "-t", CLUSTER_ID, "-c", &peer.config()]).expect(0, "");
+        peer.start();
         peer
     }
 
     pub fn kafka(script: &Script) -> Self {
-        let mut peer = Self::configure(script);
-        let config = peer.dir.path().join("server.properties");
-        let config = config.to_str().unwrap();
+        let mut peer = Self::configure(script, true);
         support::kafka_libs().expect("Apache Kafka is needed to record");
         // Schloss does not finalize this feature, and it shows: in configs and in lists of eligible replicas.
         let without_elr = ["--feature", "eligible.leader.replicas.version=0"];
-        let format = [&["format", "-t", CLUSTER_ID, "-c", config], &without_elr[..]].concat();
+        let config = peer.config();
+        let format = [&["format", "-t", CLUSTER_ID, "-c", &config], &without_elr[..]].concat();
         support::kafka_tool("storage", &format, "").expect(0, "Formatting");
-        let log = fs::File::create(peer.dir.path().join("kafka.log")).unwrap();
-        let child = Command::new(support::repository().join("tests/tools/kafka"))
-            .args(["server", config])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        peer.java = Some(child);
-        support::wait_for_port(peer.clear);
-        support::wait_for_port(peer.sasl);
+        peer.start();
         peer
+    }
+
+    fn config(&self) -> String {
+        self.dir.path().join("server.properties").to_str().unwrap().to_owned()
+    }
+
+    fn start(&mut self) {
+        let config = self.config();
+        self.broker = Some(if self.is_kafka {
+            support::Broker::launch_kafka(config.as_ref())
+        } else {
+            support::Broker::start(&["serve", &config], &[])
+        });
+        support::wait_for_port(self.clear);
+        support::wait_for_port(self.sasl);
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut broker) = self.broker.take() {
+            let code = broker.stop();
+            // A JVM says which signal ended it.
+            assert_eq!(code, Some(if self.is_kafka { 143 } else { 0 }), "{}", broker.output());
+        }
     }
 
     /// Names for the ports and the directory of this run, wherever a text holds them.
@@ -545,7 +569,7 @@ impl Peer {
         self.broker.as_ref().map(support::Broker::output).unwrap_or_default()
     }
 
-    fn configure(script: &Script) -> Self {
+    fn configure(script: &Script, is_kafka: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [clear, sasl, controller] = [(); 3].map(|()| support::free_port());
         let mut lines: Map<String, Value> = Map::new();
@@ -589,17 +613,8 @@ impl Peer {
         let text: String = lines.iter().map(|(k, v)| format!("{k}={}\n", v.as_str().unwrap())).collect();
         fs::write(dir.path().join("server.properties"), text).unwrap();
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { clear: at(clear), sasl: at(sasl), controller, dir, broker: None, java: None }
+        Self { clear: at(clear), sasl: at(sasl), controller, dir, is_kafka, broker: None }
     }
 }
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.java.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}

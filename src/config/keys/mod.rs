@@ -313,6 +313,12 @@ pub fn broker_names() -> impl Iterator<Item = &'static str> {
     [BROKER, SCHLOSS, LEGACY].into_iter().flatten().map(|key| key.name)
 }
 
+/// The key behind `listener.name.<listener>.[<mechanism>.]<key>`.
+pub fn of_a_listener(name: &str) -> Option<&'static Key> {
+    let (_, rest) = name.strip_prefix("listener.name.")?.split_once('.')?;
+    kafka_broker(rest).or_else(|| kafka_broker(rest.split_once('.')?.1))
+}
+
 /// A broker key that gives a topic key its default, and the factor from its unit to the topic key's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicSynonym {

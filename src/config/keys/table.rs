@@ -332,8 +332,8 @@ keys! { BROKER: "Every key of Kafka 4.3.1 that a broker or controller has, and i
     "socket.receive.buffer.bytes"                                  int      "102400"       (any)              fixed   node      high   used    "Receive buffer of a socket; -1 leaves it to the system.";
     "socket.request.max.bytes"                                     int      "104857600"    (at_least 1)       fixed   node      high   used    "Largest request.";
     "socket.send.buffer.bytes"                                     int      "102400"       (any)              fixed   node      high   used    "Send buffer of a socket; -1 leaves it to the system.";
-    "ssl.allow.dn.changes"                                         boolean  "false"        (any)              fixed   listener  low    refused "Whether a reloaded certificate may have another subject.";
-    "ssl.allow.san.changes"                                        boolean  "false"        (any)              fixed   listener  low    refused "Whether a reloaded certificate may lose alternative names.";
+    "ssl.allow.dn.changes"                                         boolean  "false"        (any)              fixed   listener  low    used    "Whether a reloaded certificate may have another subject.";
+    "ssl.allow.san.changes"                                        boolean  "false"        (any)              fixed   listener  low    used    "Whether a reloaded certificate may lose alternative names.";
     "ssl.cipher.suites"                                            list     ""             (list)             broker  listener  medium used    "TLS cipher suites allowed; empty means the built-in ones.";
     "ssl.client.auth"                                              string   "none"         (one_of "required" "requested" "none") broker  listener  medium used    "Whether clients must, may or need not show a certificate.";
     "ssl.enabled.protocols"                                        list     "TLSv1.2,TLSv1.3" (list)             broker  listener  medium used    "TLS versions spoken: TLSv1.2 and TLSv1.3.";

@@ -89,7 +89,7 @@ fn a_broker_is_described_as_kafka_does() {
     }
     let defaults = describe_broker("log.roll.ms", Behind { broker: &nothing, ..behind }, false);
     assert_eq!(line(&defaults), "log.roll.ms 888888 3 00 3:log.roll.ms=888888");
-    let names = broker_names(&values);
+    let names = broker_names(&values, std::iter::empty());
     assert_eq!(names.iter().filter(|name| keys::kafka_broker(name).is_some()).count(), 340);
     assert!(names.contains(&"my.plugin.key"));
 }

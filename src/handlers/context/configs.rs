@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{RequestContext, TopicView};
 use crate::config::resource::{describe_client_metrics, describe_group};
+use crate::config::tls::{StoredTls, stored_tls};
 use crate::config::topic::{Behind, Described, broker_names, describe, describe_broker, nothing};
 use crate::metadata::configs::{ConfigResource, ConfigResourceType};
 use crate::metadata::image::MetadataImage;
@@ -52,7 +53,17 @@ impl RequestContext<'_> {
         };
         let broker = lookup(&image, ConfigResource::broker(id));
         let behind = Behind { values, broker: &broker, cluster: &cluster };
-        broker_names(values).into_iter().map(|name| describe_broker(name, behind, true)).collect()
+        let dynamic = image.configs.get(&ConfigResource::broker(id)).into_iter().flat_map(|map| map.keys());
+        broker_names(values, dynamic.map(|name| &**name))
+            .into_iter()
+            .map(|name| describe_broker(name, behind, true))
+            .collect()
+    }
+
+    /// The certificates that were set for this broker's listeners.
+    pub fn stored_certificates(&self) -> StoredTls {
+        let image = self.broker.image.load();
+        stored_tls(image.configs.get(&ConfigResource::broker(self.broker.node_id.0)).into_iter().flatten())
     }
 
     /// The names of all topics, for those who may describe the cluster's configs.

@@ -43,6 +43,7 @@ use crate::protocol::header::RequestHeader;
 use crate::replica::manager::ReplicaManager;
 use crate::security::authorizer::permit::{Admission, Operation, Permit, Resource, Wanted, admit};
 use crate::security::authorizer::{Action, Authorizer, Decision, Requester};
+use crate::security::tls::Certificates;
 use crate::security::verifier::Logins;
 
 /// The metadata image as of the last committed offset: one handle, swapped by its publisher.
@@ -82,6 +83,8 @@ pub struct Broker {
     pub config: Arc<BrokerConfig>,
     /// Who can log in on the listeners that speak SASL.
     pub logins: Arc<Logins>,
+    /// What the listeners that speak TLS serve.
+    pub certificates: Arc<Certificates>,
     /// Ids for idempotent producers.
     pub producer_ids: Arc<dyn ProducerIds>,
     pub transaction_lines: TransactionLines,

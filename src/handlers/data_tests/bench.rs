@@ -92,6 +92,7 @@ impl House {
             controller: Arc::new(NoController),
             config: Arc::new(config()),
             logins: Arc::new(Logins::new(Verifier::new(1, FailureDelay::Fixed(Duration::ZERO)), [])),
+            certificates: Arc::default(),
             producer_ids: Arc::new(Ids(AtomicI64::new(4000))),
             transaction_lines: Default::default(),
             groups: Arc::new(crate::handlers::context::NoGroups),

@@ -93,6 +93,7 @@ fn house(max_reauth: Duration) -> House {
         controller: Arc::new(NoController),
         config: Arc::new(config()),
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
+        certificates: Arc::default(),
         producer_ids: Arc::new(NoIds),
         transaction_lines: Default::default(),
         groups: Arc::new(crate::handlers::context::NoGroups),

@@ -55,7 +55,7 @@ fn server(client_auth: ClientAuth) -> Arc<ServerConfig> {
 
 fn client(identity: Option<&Issued>, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates(WORLD.authority.certificate_pem().as_bytes(), "test").unwrap());
+    roots.add_parsable_certificates(certificates_of(WORLD.authority.certificate_pem().as_bytes(), "test").unwrap());
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
@@ -64,7 +64,7 @@ fn client(identity: Option<&Issued>, versions: &[&'static SupportedProtocolVersi
         None => builder.with_no_client_auth(),
         Some(issued) => builder
             .with_client_auth_cert(
-                certificates(issued.chain_pem.as_bytes(), "test").unwrap(),
+                certificates_of(issued.chain_pem.as_bytes(), "test").unwrap(),
                 private_key(issued.key_pem.expose().as_bytes()).unwrap(),
             )
             .unwrap(),
