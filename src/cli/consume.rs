@@ -1,12 +1,13 @@
 //! `schloss consume`: records become lines.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::client::progress::Progress;
 use super::client::record_text::{Format, to_json};
 use super::client::start::{Start, end_of};
 use super::client::{ConnectArgs, Role, Session, finish, talk};
@@ -57,8 +58,19 @@ pub(super) fn run(args: &Arguments, env: &BTreeMap<String, String>) -> ExitCode 
 fn carry_out(args: &Arguments, env: &BTreeMap<String, String>) -> anyhow::Result<u8> {
     let mut session = Session::open(&args.connect, env, Role::Data)?;
     session.run(async |cluster| {
-        let mut reading =
-            Reading { args, consumer: Consumer::default(), printed: 0, ends: BTreeMap::new(), moved: BTreeMap::new() };
+        // Records on the terminal are progress enough.
+        let progress = Progress::new(!std::io::stdout().is_terminal());
+        if let Some(number) = args.number {
+            progress.expect(number);
+        }
+        let mut reading = Reading {
+            args,
+            consumer: Consumer::default(),
+            printed: 0,
+            progress,
+            ends: BTreeMap::new(),
+            moved: BTreeMap::new(),
+        };
         match &args.group {
             Some(group) => reading.as_member(cluster, group).await,
             None => reading.alone(cluster).await,
@@ -72,6 +84,7 @@ struct Reading<'a> {
     args: &'a Arguments,
     consumer: Consumer,
     printed: u64,
+    progress: Progress,
     /// With `-e`: where each partition ended when it was begun.
     ends: BTreeMap<Partition, i64>,
     /// What was printed and is not committed yet.
@@ -192,6 +205,9 @@ impl Reading<'_> {
             None => self.args.offset.resolve(cluster, &partition, end, SystemClock::new().wall()).await?,
         };
         if self.args.exit {
+            if self.args.number.is_none() {
+                self.progress.expect(u64::try_from(end.saturating_sub(offset)).unwrap_or(0));
+            }
             self.ends.insert(partition.clone(), end);
         }
         Ok(self.consumer.seek(cluster, partition, offset).await?)
@@ -206,6 +222,7 @@ impl Reading<'_> {
 
     fn print(&mut self, fetched: &[Fetched]) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
+        let before = self.printed;
         for fetched in fetched {
             let end = self.ends.get(&fetched.partition).copied().unwrap_or(i64::MAX);
             let mut next_offset = fetched.next_offset;
@@ -223,6 +240,7 @@ impl Reading<'_> {
         }
         // What is committed has been printed.
         out.flush()?;
+        self.progress.add(self.printed - before);
         Ok(())
     }
 

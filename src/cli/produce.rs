@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use super::client::progress::Progress;
 use super::client::record_text::{Format, from_json};
 use super::client::{ConnectArgs, Role, Session, finish, say, talk};
 use super::exit;
@@ -81,7 +82,10 @@ fn carry_out(args: &Arguments, env: &BTreeMap<String, String>) -> anyhow::Result
     session.run(async |cluster| Ok(cluster.topic(&args.topic).await?))?;
     let mut lines = read_ahead(args.file.clone())?;
     let mut producer = Producer::new(&args.topic, args.acks, args.codec);
-    let mut told = Told { topic: &args.topic, is_quiet: args.quiet, ranges: BTreeMap::new() };
+    // Who types is answered at once.
+    let is_typed = args.file.is_none() && io::stdin().is_terminal();
+    let progress = Progress::new(!is_typed);
+    let mut told = Told { topic: &args.topic, is_quiet: args.quiet, is_typed, progress, ranges: BTreeMap::new() };
     let is_whole = session.run(async |cluster| {
         let outcome = write_all(args, &mut lines, &mut producer, cluster, &mut told).await;
         told.tell_all()?;
@@ -98,13 +102,11 @@ async fn write_all(
     cluster: &mut Cluster,
     told: &mut Told<'_>,
 ) -> anyhow::Result<bool> {
-    // Who types is answered at once.
-    let is_typed = args.file.is_none() && io::stdin().is_terminal();
     let mut is_whole = true;
     let mut number = 0;
     let mut held = None;
     loop {
-        if is_typed {
+        if told.is_typed {
             told.tell_all()?;
         }
         let next = tokio::time::timeout(PIPE_PAUSE, next_batch(args, lines, &mut number, &mut held)).await;
@@ -118,7 +120,8 @@ async fn write_all(
                 Ok(written) => told.add(written)?,
                 Err(unwritten) => {
                     is_whole = false;
-                    talk(&format!("error: {} record(s) were not written: {}", unwritten.count, unwritten.error));
+                    let text = format!("error: {} record(s) were not written: {}", unwritten.count, unwritten.error);
+                    told.progress.aside(|| talk(&text));
                 }
             }
         }
@@ -129,12 +132,15 @@ async fn write_all(
 struct Told<'a> {
     topic: &'a str,
     is_quiet: bool,
+    is_typed: bool,
+    progress: Progress,
     /// First and last offset of each partition that are not printed yet.
     ranges: BTreeMap<i32, (i64, i64)>,
 }
 
 impl Told<'_> {
     fn add(&mut self, written: Written) -> io::Result<()> {
+        self.progress.add(u64::try_from(written.count).unwrap_or(0));
         let Some(first) = written.base_offset else { return Ok(()) };
         let last = first + i64::from(written.count) - 1;
         match self.ranges.get_mut(&written.partition) {
@@ -157,7 +163,7 @@ impl Told<'_> {
             return Ok(());
         }
         let range = if last > first { format!("{first}-{last}") } else { first.to_string() };
-        say(&format!("{}-{partition} @ {range}", self.topic))
+        self.progress.aside(|| say(&format!("{}-{partition} @ {range}", self.topic)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Broker, Finished, free_port, kcat, run, write};
+use crate::support::{Broker, Finished, free_port, kcat, program, run, write};
 
 /// A quickstart, started again with three more listeners.
 struct World {
@@ -210,4 +210,32 @@ fn a_group_with_kcat_in_it_goes_on_through_a_restart() {
     produce(&world, &numbers(1000..2000));
     wait(&own, &other, 2000);
     drop((own, other));
+}
+
+/// Who watches a long run on a terminal sees how far it is; files and pipes get nothing of it.
+#[test]
+fn a_terminal_shows_how_far_it_is() {
+    let Some(script) = program("script") else { return };
+    let world = World::start();
+    let lines: String = (0..100_000).map(|number| format!("{number:0100}\n")).collect();
+    let input = world.file("lines", &lines);
+    let output = world.dir.path().join("read");
+    let on_a_terminal = |line: &str| {
+        let line = format!("{} {line}", env!("CARGO_BIN_EXE_schloss"));
+        run(Command::new(&script).args(["-qec", &line, "/dev/null"]).current_dir(world.dir.path()), "")
+            .expect(0, "")
+            .text()
+    };
+    let written = on_a_terminal(&format!("produce demo {}", input.display()));
+    assert!(written.contains("demo-0 @ 0-99999"), "{written:?}");
+    let counted = |text: &str, mark: &str| {
+        let counts = text.split(mark).filter_map(|before| before.rsplit(' ').next()?.replace(',', "").parse().ok());
+        counts.max().unwrap_or(0_u32)
+    };
+    assert_ne!(counted(&written, " records, "), 0, "{written:?}");
+    let read = on_a_terminal(&format!("consume demo -o start -e > {}", output.display()));
+    assert_ne!(counted(&read, " of 100,000 records, "), 0, "{read:?}");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), lines);
+    let piped = run(&mut world.command(&["consume", "demo", "-o", "start", "-e"]), "");
+    assert_eq!((piped.stdout, piped.stderr), (lines, String::new()));
 }

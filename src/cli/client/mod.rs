@@ -5,6 +5,7 @@
 //! clear. Client files are Java's `.properties` or librdkafka's `.conf`; secrets come from files only.
 
 pub(super) mod client_files;
+pub(super) mod progress;
 pub(super) mod record_text;
 pub(super) mod start;
 pub(super) mod table;
