@@ -5,6 +5,7 @@
 //! Meanwhile groups commit positions, topics, users and rights are made; what was answered holds. Segments are small and recovery
 //! points are kept all the time, so that kills fall around rolls too.
 
+mod handover;
 mod injected;
 mod power_cut;
 mod promises;
@@ -24,7 +25,7 @@ use schloss::protocol::messages::create_topics_response::CreateTopicsResponse;
 use self::promises::{Committer, Creator, Granter};
 use self::records::{At, Producer, Round, TOPIC, UNANSWERED_AT_KILL, check, read_back, records};
 use crate::client::Client;
-use crate::support::{Broker, free_port, write};
+use crate::support::{Broker, PATIENCE, free_port, write};
 
 /// Kills of the short form; `SCHLOSS_CRASH_KILLS` asks for more.
 const KILLS: usize = 10;
@@ -57,6 +58,29 @@ impl Victim {
                  log.initial.task.delay.ms=20\nlog.flush.offset.checkpoint.interval.ms=20\n\
                  log.flush.scheduler.interval.ms=20\nauthorizer.class.name=kafka.security.authorizer.AclAuthorizer\n\
                  super.users=User:ANONYMOUS\n{more}",
+                data.display()
+            ),
+        );
+        Self { _dir: dir, data, config, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// A node that Kafka's own files describe, to be formatted first.
+    fn kraft() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [port, controller] = [(); 2].map(|()| free_port());
+        let (config, data) = (dir.path().join("server.properties"), dir.path().join("data"));
+        write(
+            &config,
+            &format!(
+                "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+                 controller.listener.names=CONTROLLER\n\
+                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+                 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                 super.users=User:ANONYMOUS\nlog.dirs={}\nlog.segment.bytes=1048576\n\
+                 offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
+                 transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+                 transaction.state.log.num.partitions=2\ngroup.initial.rebalance.delay.ms=0\n",
                 data.display()
             ),
         );
@@ -135,6 +159,11 @@ impl Load {
 
     /// Ends the broker while all are busy.
     fn until(&mut self, address: SocketAddr, extra_ms: u64, end: impl FnOnce()) {
+        self.work(address, extra_ms, |_| end());
+    }
+
+    /// Everybody works until `end`, which has the round end or the broker.
+    fn work(&mut self, address: SocketAddr, extra_ms: u64, end: impl FnOnce(&Round)) {
         let round = &Round::default();
         let producers = self.producers.len();
         thread::scope(|scope| {
@@ -150,7 +179,7 @@ impl Load {
             round.wait_for_others();
             thread::sleep(Duration::from_millis(extra_ms));
             round.wait_for_load(producers);
-            end();
+            end(round);
         });
     }
 

@@ -35,6 +35,7 @@ use crate::client::Client;
 use crate::support::PATIENCE;
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
 pub(super) const TOPIC_ALREADY_EXISTS: i16 = 36;
 const INVALID_REPLICATION_FACTOR: i16 = 38;
@@ -49,7 +50,9 @@ fn when_loaded<T>(mut ask: impl FnMut() -> Option<(i16, T)>) -> Option<T> {
     loop {
         match ask()? {
             (0, answer) => return Some(answer),
-            (COORDINATOR_LOAD_IN_PROGRESS | NOT_COORDINATOR, _) => thread::sleep(Duration::from_millis(5)),
+            (COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR, _) => {
+                thread::sleep(Duration::from_millis(5))
+            }
             (code, _) => panic!("the coordinator answers {code}"),
         }
         assert!(start.elapsed() < PATIENCE, "the coordinator does not load");
@@ -83,7 +86,7 @@ impl Committer {
     /// Commits until the connection breaks.
     pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
-        loop {
+        while !round.is_over() {
             self.tried += 1;
             let partition = OffsetCommitRequestPartition {
                 partition_index: self.partition,
@@ -148,7 +151,7 @@ impl Creator {
     /// Creates topics until the connection breaks.
     pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
-        loop {
+        while !round.is_over() {
             let name = format!("made-{:05}", self.tried);
             let topic = CreatableTopic {
                 name: name.as_str().into(),
@@ -209,7 +212,7 @@ impl Granter {
     /// Makes users until the connection breaks.
     pub(super) fn run(&mut self, address: SocketAddr, round: &Round) {
         let Ok(mut client) = Client::try_connect(address) else { return };
-        loop {
+        while !round.is_over() {
             let user = format!("user-{:05}", self.tried);
             let upsertion = ScramCredentialUpsertion {
                 name: user.as_str().into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -117,6 +117,8 @@ pub(super) struct Round {
     warm: AtomicUsize,
     /// A bit for each of [`Other`] that has seen one.
     others: AtomicUsize,
+    /// Nobody begins anything more.
+    over: AtomicBool,
 }
 
 /// Those who are answered beside the producers.
@@ -130,6 +132,15 @@ pub(super) enum Other {
 impl Round {
     pub(super) fn answered(&self, other: Other) {
         self.others.fetch_or(other as usize, Ordering::SeqCst);
+    }
+
+    /// Everybody waits for what is on the way and ends.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     /// Waits until everybody has been answered.
@@ -228,7 +239,7 @@ impl Producer {
         }
         let mut answers = 0;
         loop {
-            while self.unanswered.len() < IN_FLIGHT && more > 0 {
+            while self.unanswered.len() < IN_FLIGHT && more > 0 && !round.is_over() {
                 more -= 1;
                 self.unanswered.push_back(Unanswered { first: self.next, sent: false });
                 self.next += RECORDS_PER_BATCH;
