@@ -64,11 +64,9 @@ fn logins() -> (ListenerName, Logins) {
     let scram = Arc::new(ScramCredentials::new(&[5; 32]));
     let users = ["alice", "bob", "carol", "dave"];
     let credential = |user: &str| {
-        let (name, salt) = (Arc::from(user), Arc::from(&b"sixteen-bytes-of"[..]));
-        let iterations = 4096.try_into().unwrap();
-        let salted = scram_keys::salted_password(ScramMechanism::Sha256, PASSWORD.as_bytes(), &salt, iterations);
-        let credential = scram_keys::credential_from_salted(ScramMechanism::Sha256, &salted, salt, 4096);
-        (name, ScramMechanism::Sha256, credential)
+        let (mechanism, salt) = (ScramMechanism::Sha256, b"sixteen-bytes-of");
+        let credential = scram_keys::credential_from_password(mechanism, PASSWORD.as_bytes(), salt, 4096).unwrap();
+        (Arc::from(user), mechanism, credential)
     };
     scram.load(users.map(credential));
     let password = Secret::new(PASSWORD);
@@ -115,7 +113,11 @@ impl Bench {
         while times[0].len() + times[1].len() < self.samples * 2 {
             let kind = usize::from(turns.next());
             let start = Instant::now();
-            if kind == 0 { one() } else { other() }
+            if kind == 0 {
+                one()
+            } else {
+                other()
+            }
             let ns = u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX);
             times[kind].push(ns);
         }
@@ -211,7 +213,8 @@ fn over_loopback() -> bool {
     );
     let _broker = Broker::start(&["serve", config.to_str().unwrap()], &[]);
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    support::schloss(&["users", "add", KNOWN, "-b", &at(clear).to_string(), "--mechanism", "SCRAM-SHA-256"]).expect(0, "");
+    support::schloss(&["users", "add", KNOWN, "-b", &at(clear).to_string(), "--mechanism", "SCRAM-SHA-256"])
+        .expect(0, "");
     // Both, whatever the first says.
     let both = ["PLAIN", "SCRAM-SHA-256"].map(|mechanism| compare_over_loopback(at(sasl), mechanism));
     both == [true; 2]
