@@ -16,6 +16,14 @@ impl ScramMechanism {
     pub const MIN_ITERATIONS: i32 = 4096;
     pub const MAX_ITERATIONS: i32 = 16384;
 
+    /// The one that this is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Sha256 => Self::Sha512,
+            Self::Sha512 => Self::Sha256,
+        }
+    }
+
     pub const fn from_code(code: i8) -> Option<Self> {
         match code {
             1 => Some(Self::Sha256),

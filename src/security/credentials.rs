@@ -65,6 +65,9 @@ pub enum PlainUserError {
     Password { user: String, source: PasswordFormatError },
 }
 
+/// A key of maps that no name reaches.
+const NOBODY: &str = "nobody at all";
+
 /// The users of one listener's PLAIN mechanism: options `user_NAME="password"` of PlainLoginModule.
 #[derive(Default)]
 pub struct PlainUsers {
@@ -73,6 +76,8 @@ pub struct PlainUsers {
     cost: Option<HashCost>,
     /// Tells this set from every other one of this process.
     generation: u64,
+    /// What a name that nobody has is compared with.
+    nobody: HashMap<Arc<str>, StoredPassword>,
 }
 
 impl fmt::Debug for PlainUsers {
@@ -96,15 +101,19 @@ impl PlainUsers {
         }
         let cost = all.values().filter_map(StoredPassword::cost).max();
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        Ok(Self { users: all, cost, generation: GENERATION.fetch_add(1, Ordering::Relaxed) })
+        let nobody = HashMap::from([(NOBODY.into(), StoredPassword::unguessable())]);
+        Ok(Self { users: all, cost, generation: GENERATION.fetch_add(1, Ordering::Relaxed), nobody })
     }
 
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    pub(super) fn get(&self, user: &str) -> Option<&StoredPassword> {
-        self.users.get(user)
+    /// The user's password and true, or nobody's and false, after one look-up that finds and one that does not.
+    pub(super) fn find(&self, user: &str) -> (Option<&StoredPassword>, bool) {
+        let found = self.users.get(user);
+        let nobody = self.nobody.get(if found.is_some() { user } else { NOBODY });
+        (found.or(nobody), found.is_some())
     }
 
     pub(super) fn cost(&self) -> Option<HashCost> {
@@ -130,6 +139,8 @@ pub struct ScramCredentials {
     key: hmac::Key,
     /// One writer at a time.
     writer: Mutex<()>,
+    /// What a name that nobody has finds.
+    nobody: HashTrieMapSync<Arc<str>, ScramCredential>,
 }
 
 #[derive(Clone, Default)]
@@ -186,10 +197,18 @@ impl ScramCredentials {
     pub fn new(node_secret: &[u8]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, node_secret);
         let key = hmac::sign(&root, b"schloss scram made-up credentials");
+        let nothing: Arc<[u8]> = Arc::new([]);
+        let credential = ScramCredential {
+            salt: Arc::clone(&nothing),
+            stored_key: Arc::clone(&nothing),
+            server_key: nothing,
+            iterations: ScramMechanism::MIN_ITERATIONS,
+        };
         Self {
             current: ArcSwap::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
             writer: Mutex::new(()),
+            nobody: std::iter::once((NOBODY.into(), credential)).collect(),
         }
     }
 
@@ -233,8 +252,13 @@ impl ScramCredentials {
         }
     }
 
+    /// Takes the same time for a name that nobody has: one look-up that finds and one that does not.
     pub fn get(&self, mechanism: ScramMechanism, user: &str) -> Option<ScramCredential> {
-        self.current.load().of(mechanism).users.get(user).cloned()
+        let current = self.current.load();
+        let found = current.of(mechanism).users.get(user);
+        let nobody = self.nobody.get(if found.is_some() { user } else { NOBODY });
+        let is_known = found.is_some();
+        found.or(nobody).cloned().filter(|_| is_known)
     }
 
     /// Nobody has any SCRAM credential.

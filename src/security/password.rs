@@ -118,12 +118,12 @@ impl StoredPassword {
         if text.starts_with(HASH_PREFIX) {
             return HashedPassword::parse(text).map(|h| Self(Kind::Hashed(Arc::new(h))));
         }
-        let mut key = [0; 32];
-        // Without randomness the key is a constant, and the comparison still right.
-        let _ = rand::fill(&mut key);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        let tag = hmac::sign(&key, text.as_bytes());
-        Ok(Self(Kind::Clear(Arc::new(ClearPassword { key, tag }))))
+        Ok(Self(Kind::Clear(Arc::new(ClearPassword::new(text.as_bytes())))))
+    }
+
+    /// One that is nobody's.
+    pub(super) fn unguessable() -> Self {
+        Self(Kind::Clear(Arc::new(ClearPassword::new(&random_key()))))
     }
 
     pub fn cost(&self) -> Option<HashCost> {
@@ -134,7 +134,21 @@ impl StoredPassword {
     }
 }
 
+/// Zeros without randomness.
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    let _ = rand::fill(&mut key);
+    key
+}
+
 impl ClearPassword {
+    /// Without randomness the key is a constant, and the comparison still right.
+    fn new(password: &[u8]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &random_key());
+        let tag = hmac::sign(&key, password);
+        Self { key, tag }
+    }
+
     fn matches(&self, password: &[u8]) -> bool {
         hmac::verify(&self.key, password, self.tag.as_ref()).is_ok()
     }
@@ -211,15 +225,22 @@ pub fn hash_password(password: &Secret) -> Result<String, HashError> {
 /// Work that blocks: one comparison that costs the same for a right, a wrong and an unknown user.
 #[derive(Debug)]
 pub struct PasswordCheck {
+    /// The user's, or nobody's.
     stored: Option<StoredPassword>,
+    is_known: bool,
     /// What a check costs on this listener, if it costs anything.
     cost: Option<HashCost>,
     password: Secret,
 }
 
 impl PasswordCheck {
-    pub(super) fn new(stored: Option<StoredPassword>, cost: Option<HashCost>, password: Secret) -> Self {
-        Self { stored, cost, password }
+    pub(super) fn new(
+        stored: Option<StoredPassword>,
+        is_known: bool,
+        cost: Option<HashCost>,
+        password: Secret,
+    ) -> Self {
+        Self { stored, is_known, cost, password }
     }
 
     /// False where running takes microseconds and may happen anywhere.
@@ -230,7 +251,7 @@ impl PasswordCheck {
     /// Is it the user's password?
     pub fn run(&self) -> bool {
         let password = self.password.expose().as_bytes();
-        match self.stored.as_ref().map(|s| &s.0) {
+        let matches = match self.stored.as_ref().map(|s| &s.0) {
             Some(Kind::Hashed(hashed)) => hashed.matches(password),
             other => {
                 if let Some(cost) = self.cost {
@@ -238,7 +259,8 @@ impl PasswordCheck {
                 }
                 matches!(other, Some(Kind::Clear(clear)) if clear.matches(password))
             }
-        }
+        };
+        matches && self.is_known
     }
 }
 
@@ -408,7 +430,7 @@ mod tests {
         let phc = hash_password(&Secret::new("right")).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         let stored = StoredPassword::parse(&Secret::new(phc)).unwrap();
-        let check = |p: &str| PasswordCheck::new(Some(stored.clone()), stored.cost(), Secret::new(p)).run();
+        let check = |p: &str| PasswordCheck::new(Some(stored.clone()), true, stored.cost(), Secret::new(p)).run();
         assert!(check("right"));
         assert!(!check("wrong"));
     }
@@ -418,7 +440,7 @@ mod tests {
     fn reads_hashes_of_other_tools() {
         let text = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let stored = StoredPassword::parse(&Secret::new(text)).unwrap();
-        assert!(PasswordCheck::new(Some(stored), None, Secret::new("password")).run());
+        assert!(PasswordCheck::new(Some(stored), true, None, Secret::new("password")).run());
     }
 
     #[test]

@@ -187,12 +187,12 @@ impl Verifier {
 
     fn verify_password(&self, claim: PasswordClaim, users: &PlainUsers) -> Verdict {
         let PasswordClaim { user, password, acts_for_another } = claim;
-        let stored = users.get(&user).cloned();
+        let (stored, known) = users.find(&user);
         let cache_key = self.cache_key(users, &user, password.expose());
         let pending = PendingCheck {
-            known: stored.is_some(),
+            known,
             no_users: users.is_empty(),
-            check: Arc::new(PasswordCheck::new(stored, users.cost(), password)),
+            check: Arc::new(PasswordCheck::new(stored.cloned(), known, users.cost(), password)),
             user,
             acts_for_another,
             cache_key,

@@ -1,8 +1,9 @@
-// The load of benches/compare: an unmodified franz-go client, as it comes but for compression, which is off. It
-// produces at full speed to a topic's one partition and reads it back; one JSON line tells what happened and, for
-// --pid, the CPU seconds (user and system) that the broker spent meanwhile.
+// The load of benches/compare: an unmodified franz-go client, as it comes but for compression, which is off unless it is
+// asked for. It produces at full speed to a topic's one partition and reads it back, or does one of the smaller things of
+// requests.go and groups.go; one JSON line tells what happened and, for --pid, the CPU seconds (user and system) that the
+// broker spent meanwhile.
 //
-//	load wait|allow|prepare|produce|consume|logins|members|groups|delete [flags]
+//	load wait|allow|prepare|produce|consume|latency|logins|connections|metadata|rules|members|groups|delete [flags]
 package main
 
 import (
@@ -37,7 +38,10 @@ var (
 	since     = flag.Float64("since", 0, "wait: when the broker was started, in seconds since 1970")
 	size      = flag.Int("size", 1024, "bytes of a record's value")
 	group     = flag.String("group", "bench", "members, groups: the group, or what the names of the groups begin with")
-	count     = flag.Int("count", 1000, "members: how many; groups: how many")
+	count     = flag.Int("count", 1000, "members, groups, rules: how many")
+	codec     = flag.String("codec", "none", "none or lz4")
+	acks      = flag.String("acks", "all", "all (idempotent) or 1")
+	rate      = flag.Float64("rate", 2000, "latency: records a second")
 )
 
 func fail(err error) {
@@ -95,20 +99,45 @@ func measure(run func() int64) {
 	fail(json.NewEncoder(os.Stdout).Encode(r))
 }
 
-// value is text that no codec would shrink to nothing, although none is used.
-func value() []byte {
-	v, x := make([]byte, *size), uint32(7)
-	for i := range v {
-		x = x*1664525 + 1013904223
-		v[i] = 'a' + byte(x>>24)%26
+// values are texts that a codec makes about three times smaller, and no two alike.
+func values() [][]byte {
+	all, x := make([][]byte, 4096), uint32(7)
+	for i := range all {
+		var text []byte
+		for len(text) < *size {
+			x = x*1664525 + 1013904223
+			text = fmt.Appendf(text, `{"user":%d,"state":"open","amount":%d},`, x>>12, x%9973)
+		}
+		all[i] = text[:*size]
 	}
-	return v
+	return all
+}
+
+// producing is how the producer is set up.
+func producing() []kgo.Opt {
+	opts := []kgo.Opt{kgo.DefaultProduceTopic(*topic)}
+	switch *codec {
+	case "none":
+		opts = append(opts, kgo.ProducerBatchCompression(kgo.NoCompression()))
+	case "lz4":
+		opts = append(opts, kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	default:
+		fail(fmt.Errorf("unknown codec %s", *codec))
+	}
+	switch *acks {
+	case "all":
+	case "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	default:
+		fail(fmt.Errorf("unknown acks %s", *acks))
+	}
+	return opts
 }
 
 func produce(ctx context.Context) {
-	c := client(kgo.DefaultProduceTopic(*topic), kgo.ProducerBatchCompression(kgo.NoCompression()))
-	v := value()
-	fail(c.ProduceSync(ctx, &kgo.Record{Value: v}).FirstErr()) // connects, logs in, learns the metadata
+	c := client(producing()...)
+	v := values()
+	fail(c.ProduceSync(ctx, &kgo.Record{Value: v[0]}).FirstErr()) // connects, logs in, learns the metadata
 	measure(func() int64 {
 		var made int64
 		promise := func(_ *kgo.Record, err error) {
@@ -117,7 +146,7 @@ func produce(ctx context.Context) {
 		}
 		end := time.Now().Add(time.Duration(*seconds * float64(time.Second)))
 		for i := 0; i&255 != 0 || time.Now().Before(end); i++ {
-			c.Produce(ctx, &kgo.Record{Value: v}, promise)
+			c.Produce(ctx, &kgo.Record{Value: v[i%len(v)]}, promise)
 		}
 		fail(c.Flush(ctx))
 		return made
@@ -155,15 +184,7 @@ func logins(ctx context.Context) {
 		fail(c.Ping(ctx))
 		c.Close()
 	}
-	login()
-	*size = 0
-	measure(func() int64 {
-		var made int64
-		for end := time.Now().Add(time.Duration(*seconds * float64(time.Second))); time.Now().Before(end); made++ {
-			login()
-		}
-		return made
-	})
+	repeat(login)
 }
 
 func prepare(ctx context.Context) {
@@ -212,7 +233,7 @@ func wait(ctx context.Context) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("which of wait, allow, prepare, produce, consume, logins, members, groups, delete?"))
+		fail(errors.New("which of wait, allow, prepare, produce, consume, latency, logins, connections, metadata, rules, members, groups, delete?"))
 	}
 	fail(flag.CommandLine.Parse(os.Args[2:]))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds+60)*time.Second)
@@ -228,8 +249,16 @@ func main() {
 		produce(ctx)
 	case "consume":
 		consume(ctx)
+	case "latency":
+		latency(ctx)
 	case "logins":
 		logins(ctx)
+	case "connections":
+		connections()
+	case "metadata":
+		metadata(ctx)
+	case "rules":
+		rules(ctx)
 	case "members":
 		members()
 	case "groups":

@@ -49,7 +49,8 @@ impl ScramProof {
         let Self { user, mechanism, auth_message, proof, credential, doomed, .. } = self;
         let fail = |reason| Err(Cause::new(reason, Some(&user)));
         let matches = scram_keys::proof_matches(mechanism, &credential.stored_key, &auth_message, &proof);
-        let unchanged = store.get(mechanism, &user).is_some_and(|now| now == credential);
+        let now = store.get(mechanism, &user);
+        let unchanged = (now.as_ref().unwrap_or(&credential) == &credential) && now.is_some();
         match (doomed, matches, unchanged) {
             (Some(reason), _, _) => fail(reason),
             (None, false, _) => fail(Reason::WrongPassword),
@@ -175,22 +176,23 @@ fn credential_for(
     token_authentication: bool,
     store: &ScramCredentials,
 ) -> (ScramCredential, Option<Reason>) {
-    let reason = if token_authentication {
-        Reason::DelegationToken
-    } else {
-        match store.get(mechanism, user) {
-            Some(credential) if credential.iterations < ScramMechanism::MIN_ITERATIONS => {
-                Reason::WeakIterations(credential.iterations)
-            }
-            Some(credential) => return (credential, None),
-            None => match ScramMechanism::ALL.into_iter().find(|other| store.get(*other, user).is_some()) {
-                Some(other) => Reason::OtherMechanism(other),
-                None if store.is_empty() => Reason::NoUsers,
-                None => Reason::UnknownUser,
-            },
+    // All of it is done for everybody, so that the time tells nothing of who exists.
+    let made_up = store.made_up(mechanism, user);
+    let own = store.get(mechanism, user);
+    let has_other = store.get(mechanism.other(), user).is_some();
+    let is_empty = store.is_empty();
+    let doomed = match &own {
+        _ if token_authentication => Some(Reason::DelegationToken),
+        Some(credential) if credential.iterations < ScramMechanism::MIN_ITERATIONS => {
+            Some(Reason::WeakIterations(credential.iterations))
         }
+        Some(_) => None,
+        None if has_other => Some(Reason::OtherMechanism(mechanism.other())),
+        None if is_empty => Some(Reason::NoUsers),
+        None => Some(Reason::UnknownUser),
     };
-    (store.made_up(mechanism, user), Some(reason))
+    let shown = own.filter(|_| doomed.is_none()).unwrap_or(made_up);
+    (shown, doomed)
 }
 
 /// client-final-message → what the verifier needs.
