@@ -5,7 +5,7 @@
 //! into this frame's own last 64 KiB, never into what an earlier batch left in the buffer. Dictionaries, legacy and
 //! skippable frames are not read; Kafka does not either.
 
-use xxhash_rust::xxh32::{Xxh32, xxh32};
+use xxhash_rust::xxh32::xxh32;
 
 use super::{DecompressError, Output, room};
 use crate::model::compression::CompressionType;
@@ -89,7 +89,6 @@ pub(super) fn decode<E: From<DecompressError>>(
     // History first, the block behind it.
     let (history, block) = room(scratch, HISTORY_BYTES + frame.block_bytes).split_at_mut(HISTORY_BYTES);
     let mut known = 0;
-    let mut content = Xxh32::new(0);
     let start = output.produced;
 
     while let Some(stored) = next_block(&mut cursor, &frame)? {
@@ -101,20 +100,15 @@ pub(super) fn decode<E: From<DecompressError>>(
                 block.get(..made).unwrap_or(&[])
             }
         };
-        if frame.content_checksum {
-            content.update(piece);
-        }
         output.push(piece)?;
         if !frame.independent {
             known = remember(history, known, piece);
         }
     }
 
-    if frame.content_checksum {
-        let expected = cursor.array().map(u32::from_le_bytes).ok_or(corrupt("the content checksum is cut off"))?;
-        if content.digest() != expected {
-            return Err(corrupt("the content checksum differs").into());
-        }
+    // Not compared, as in `Lz4BlockInputStream`: the batch's own CRC covers every byte of it.
+    if frame.content_checksum && cursor.array::<4>().is_none() {
+        return Err(corrupt("the content checksum is cut off").into());
     }
     if frame.content_size.is_some_and(|size| size != output.produced - start) {
         return Err(corrupt("the content has another size than declared").into());

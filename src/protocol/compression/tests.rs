@@ -108,10 +108,16 @@ fn frames_of_other_lz4_writers_are_read() {
                     done.unwrap();
                     assert!(decompressed(CompressionType::Lz4, &frame).unwrap() == input, "{len}");
                     if matches!(checksum, ContentChecksum::ChecksumEnabled) && len == 70_000 {
+                        let (middle, last) = (frame.len() / 2, frame.len() - 1);
                         let mut damaged = frame;
-                        let last = damaged.len() - 1;
+                        damaged[middle] ^= 1;
+                        assert!(is_corrupt(&decompressed(CompressionType::Lz4, &damaged)), "a block");
+                        damaged[middle] ^= 1;
+                        // The content's checksum, which Kafka does not look at either.
                         damaged[last] ^= 1;
-                        assert!(is_corrupt(&decompressed(CompressionType::Lz4, &damaged)));
+                        assert!(decompressed(CompressionType::Lz4, &damaged).unwrap() == input);
+                        damaged.pop();
+                        assert!(is_corrupt(&decompressed(CompressionType::Lz4, &damaged)), "cut off");
                     }
                 }
             }
