@@ -4,27 +4,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::apache::{answers, libs, rounds};
+use crate::apache::{Chance, answers, libs, rounds};
 use crate::config::diagnostics::{Diagnostics, Severity};
 use crate::config::jaas::{self, Expansions, LoginModule};
 use crate::config::properties;
 use crate::config::source::{Located, Origin, Source};
 
-/// Chance with a seed (SplitMix64).
-struct Chance(u64);
-
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from(mixed >> 33).unwrap() % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
     /// Some of the parts, one after another.
     fn some_of(&mut self, of: &[&str], at_most: usize) -> String {
         (0..self.below(at_most + 1)).map(|_| self.one_of(of)).collect()

@@ -215,7 +215,7 @@ pub fn validate(input: Bytes, rules: &Rules, scratch: &mut Scratch) -> Result<Va
     let bytes = match (target, recompressed) {
         (Some(target), Some(compressed)) => {
             let mut resealed = header;
-            resealed.attributes = resealed.attributes.with_codec(target.codec);
+            resealed.attributes = resealed.attributes.known().with_codec(target.codec);
             let bytes = seal(resealed, compressed);
             check_size(bytes.len(), rules)?;
             header = BatchHeader::parse(&bytes).map_err(|_| RecordError::Damaged)?;
@@ -324,6 +324,7 @@ struct RecordCheck<'a> {
     rules: &'a Rules,
     header: &'a BatchHeader,
     compressed: bool,
+    claims_append_time: bool,
     next: i32,
     max_timestamp: i64,
     offset_delta_of_max_timestamp: i32,
@@ -337,6 +338,7 @@ impl<'a> RecordCheck<'a> {
             rules,
             header,
             compressed: codec != CompressionType::None,
+            claims_append_time: header.timestamp_type() == TimestampType::LogAppendTime,
             next: 0,
             max_timestamp: NO_TIMESTAMP,
             offset_delta_of_max_timestamp: header.last_offset_delta,
@@ -355,27 +357,33 @@ impl<'a> RecordCheck<'a> {
         }
         self.next += 1;
         let timestamp = self.header.base_timestamp.wrapping_add(record.timestamp_delta);
-        if timestamp > self.max_timestamp {
-            self.max_timestamp = timestamp;
+        // Whoever claims LogAppendTime is taken at the word, as in Kafka; the record's own is looked at all the same.
+        let counted = if self.claims_append_time { self.header.max_timestamp } else { timestamp };
+        if counted > self.max_timestamp {
+            self.max_timestamp = counted;
             self.offset_delta_of_max_timestamp = index;
         }
         if self.rules.compacted && record.key_len < 0 {
             self.rejection.add(index, Reason::NoKey);
-        } else if let Some(reason) = self.timestamp_fault(timestamp, index, record) {
+        } else if let Some(reason) = self.timestamp_fault(counted, timestamp, index, record) {
             self.rejection.add(index, reason);
         }
         Ok(())
     }
 
     #[inline]
-    fn timestamp_fault(&self, timestamp: i64, offset: i32, record: RecordFacts) -> Option<Reason> {
-        if self.rules.timestamp_type == TimestampType::CreateTime {
-            let age = self.rules.now.0.wrapping_sub(timestamp);
-            let out =
-                age > self.rules.timestamp_before_max_ms || age.wrapping_neg() > self.rules.timestamp_after_max_ms;
-            return (timestamp != NO_TIMESTAMP && out).then_some(Reason::OutOfWindow { timestamp, offset });
+    fn timestamp_fault(&self, counted: i64, own: i64, offset: i32, record: RecordFacts) -> Option<Reason> {
+        if self.rules.timestamp_type == TimestampType::CreateTime && counted != NO_TIMESTAMP {
+            let is_out = |timestamp: &i64| {
+                let age = self.rules.now.0.wrapping_sub(*timestamp);
+                let out =
+                    age > self.rules.timestamp_before_max_ms || age.wrapping_neg() > self.rules.timestamp_after_max_ms;
+                *timestamp != NO_TIMESTAMP && out
+            };
+            let timestamp = [counted, own].into_iter().find(is_out)?;
+            return Some(Reason::OutOfWindow { timestamp, offset });
         }
-        (self.header.timestamp_type() == TimestampType::LogAppendTime).then_some(Reason::TimestampType {
+        self.claims_append_time.then_some(Reason::TimestampType {
             // Kafka shows what a reader of such a batch would see.
             timestamp: self.header.max_timestamp,
             offset,

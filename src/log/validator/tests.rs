@@ -1,3 +1,6 @@
+mod apache;
+mod mutants;
+
 use std::collections::HashSet;
 
 use bytes::{BufMut, BytesMut};
@@ -487,10 +490,13 @@ fn producers_do_not_set_log_append_time() {
     let class = "PartialDefaultRecord";
     assert_eq!(error.record_errors(&partition), [(0, text(class, 0, 3)), (1, text(class, 1, -1))]);
 
-    // A CreateTime topic takes it, and takes the mark away.
+    // A CreateTime topic takes it, with the time that it claims, and takes the mark away.
     let taken = run(set(CompressionType::None).bytes(), &rules()).unwrap();
     assert_eq!(taken.header().timestamp_type(), TimestampType::CreateTime);
-    assert_eq!(taken.max_timestamp(), NOW);
+    assert_eq!(taken.max_timestamp(), 77);
+    // Neither the claim nor the records get around the topic's window.
+    let window = Rules { timestamp_before_max_ms: 1000, timestamp_after_max_ms: 1000, ..rules() };
+    assert_eq!(code(set(CompressionType::None).bytes(), &window), ErrorCode::InvalidTimestamp);
 }
 
 #[test]

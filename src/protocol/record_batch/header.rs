@@ -49,6 +49,10 @@ impl Attributes {
     /// The base timestamp is the time from which tombstones may be dropped (KIP-534).
     pub const DELETE_HORIZON: i16 = 0x40;
 
+    /// Every bit that means something.
+    const KNOWN: i16 =
+        Self::CODEC_MASK | Self::LOG_APPEND_TIME | Self::TRANSACTIONAL | Self::CONTROL | Self::DELETE_HORIZON;
+
     /// `None` for the codec ids 5 to 7, which nobody defined.
     pub fn codec(self) -> Option<CompressionType> {
         u8::try_from(self.0 & Self::CODEC_MASK).ok().and_then(CompressionType::from_id)
@@ -76,6 +80,12 @@ impl Attributes {
             TimestampType::CreateTime => Self(self.0 & !Self::LOG_APPEND_TIME),
             TimestampType::LogAppendTime => Self(self.0 | Self::LOG_APPEND_TIME),
         }
+    }
+
+    /// These attributes without bits that mean nothing, as whoever writes a header anew leaves them
+    /// (`DefaultRecordBatch.computeAttributes`).
+    pub const fn known(self) -> Self {
+        Self(self.0 & Self::KNOWN)
     }
 
     /// These attributes with another codec.

@@ -32,7 +32,7 @@ pub fn patch_timestamps(header: &mut BatchHeader, timestamp_type: TimestampType,
         return;
     }
     let before = header.to_bytes();
-    header.attributes = attributes;
+    header.attributes = attributes.known();
     header.max_timestamp = max_timestamp;
     let records_len = header.size_in_bytes().saturating_sub(HEADER_LEN);
     header.crc = crc_after_header_change(header.crc, &before, &header.to_bytes(), records_len);
