@@ -10,6 +10,7 @@ mod admin;
 mod certificates;
 mod framing;
 mod groups;
+mod payloads;
 mod plain;
 mod protocols;
 mod records;

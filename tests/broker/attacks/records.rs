@@ -44,17 +44,17 @@ pub(super) fn produce(client: &mut Client, topic: &str, acks: i16, records: Byte
 const BATCH_LENGTH: usize = 8;
 const MAGIC: usize = 16;
 const CRC: usize = 17;
-const ATTRIBUTES: usize = 21;
+pub(super) const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
-const PRODUCER_ID: usize = 43;
+pub(super) const PRODUCER_ID: usize = 43;
 const RECORDS_COUNT: usize = 57;
 
-fn put(batch: &mut [u8], at: usize, value: i32) {
+pub(super) fn put(batch: &mut [u8], at: usize, value: i32) {
     batch[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
 /// A batch changed somewhere, with the CRC that belongs to it.
-fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+pub(super) fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut batch = batch().to_vec();
     change(&mut batch);
     let crc = crc32c::crc32c(&batch[ATTRIBUTES..]);
