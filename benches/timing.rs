@@ -6,7 +6,7 @@
 //! fails at the real binary, two kinds in turns, and the ratio of the medians; beyond one percent the exit code is 1, as it is
 //! for a t beyond the bound.
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock")]
-#![expect(clippy::print_stdout, reason = "its result")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its result")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench may fail")]
 #![allow(unreachable_pub, unused_qualifications, dead_code, reason = "it uses its part of the tests' client")]
 

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
@@ -65,8 +65,18 @@ pub enum PlainUserError {
     Password { user: String, source: PasswordFormatError },
 }
 
-/// A key of maps that no name reaches.
-const NOBODY: &str = "nobody at all";
+/// The longest name that has a nobody of its length.
+const LONGEST_NOBODY: usize = 255;
+
+/// Names that nobody can have, one of each length: finding one takes as long as finding a user whose name is as long.
+fn nobodies() -> impl Iterator<Item = Arc<str>> {
+    (0..=LONGEST_NOBODY).map(|length| nobody_like(length).into())
+}
+
+fn nobody_like(length: usize) -> &'static str {
+    static NOBODY: LazyLock<String> = LazyLock::new(|| "\0".repeat(LONGEST_NOBODY));
+    NOBODY.get(..length).unwrap_or(&NOBODY)
+}
 
 /// The users of one listener's PLAIN mechanism: options `user_NAME="password"` of PlainLoginModule.
 #[derive(Default)]
@@ -101,7 +111,8 @@ impl PlainUsers {
         }
         let cost = all.values().filter_map(StoredPassword::cost).max();
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let nobody = HashMap::from([(NOBODY.into(), StoredPassword::unguessable())]);
+        let unguessable = StoredPassword::unguessable();
+        let nobody = nobodies().map(|name| (name, unguessable.clone())).collect();
         Ok(Self { users: all, cost, generation: GENERATION.fetch_add(1, Ordering::Relaxed), nobody })
     }
 
@@ -112,7 +123,7 @@ impl PlainUsers {
     /// The user's password and true, or nobody's and false, after one look-up that finds and one that does not.
     pub(super) fn find(&self, user: &str) -> (Option<&StoredPassword>, bool) {
         let found = self.users.get(user);
-        let nobody = self.nobody.get(if found.is_some() { user } else { NOBODY });
+        let nobody = self.nobody.get(if found.is_some() { user } else { nobody_like(user.len()) });
         (found.or(nobody), found.is_some())
     }
 
@@ -208,7 +219,7 @@ impl ScramCredentials {
             current: ArcSwap::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
             writer: Mutex::new(()),
-            nobody: std::iter::once((NOBODY.into(), credential)).collect(),
+            nobody: nobodies().map(|name| (name, credential.clone())).collect(),
         }
     }
 
@@ -256,7 +267,7 @@ impl ScramCredentials {
     pub fn get(&self, mechanism: ScramMechanism, user: &str) -> Option<ScramCredential> {
         let current = self.current.load();
         let found = current.of(mechanism).users.get(user);
-        let nobody = self.nobody.get(if found.is_some() { user } else { NOBODY });
+        let nobody = self.nobody.get(if found.is_some() { user } else { nobody_like(user.len()) });
         let is_known = found.is_some();
         found.or(nobody).cloned().filter(|_| is_known)
     }
