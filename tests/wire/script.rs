@@ -32,9 +32,10 @@ pub struct Script {
     pub steps: Vec<Step>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Step {
-    /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener);
+    /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener),
+    /// `controller` (the controller's listener, of Apache Kafka only);
     /// `stranger…` is a connection to the SASL listener that nobody has logged in on. `alice#2` is another connection of
     /// hers.
     #[serde(rename = "as")]
@@ -43,7 +44,7 @@ pub struct Step {
     pub version: i16,
     pub request: Value,
     /// The answer, or the text `closed`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub response: Value,
     /// Names of lists whose order means nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -140,7 +141,7 @@ impl Script {
 
 /// Drops what the step says differs, sorts what it says is unordered, and of a list that may hold more than ours keeps
 /// what `ours` holds too.
-fn without(value: Value, step: &Step, ours: &Value) -> Value {
+pub fn without(value: Value, step: &Step, ours: &Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(
             object
@@ -203,7 +204,7 @@ fn ordered(value: Value, step: &Step) -> Value {
 }
 
 /// Where two answers differ, path by path.
-fn differences(path: &str, wanted: &Value, given: &Value, found: &mut Vec<String>) {
+pub fn differences(path: &str, wanted: &Value, given: &Value, found: &mut Vec<String>) {
     match (wanted, given) {
         (Value::Object(w), Value::Object(g)) if w.keys().eq(g.keys()) => {
             for (name, wanted) in w {
@@ -238,16 +239,16 @@ fn are_named(items: &[Value]) -> bool {
 }
 
 /// One run of a script: its connections and the names it has given.
-struct Play<'a> {
+pub struct Play<'a> {
     peer: &'a Peer,
     schema: Vec<Message>,
     connections: HashMap<String, Connection>,
-    names: Names,
+    pub names: Names,
 }
 
 /// What values were called: from the value to its name, kind by kind.
 #[derive(Clone, Default)]
-struct Names(Vec<(String, Value)>);
+pub struct Names(Vec<(String, Value)>);
 
 impl Names {
     fn name(&mut self, kind: &str, value: &Value) -> Value {
@@ -309,7 +310,7 @@ impl Names {
 }
 
 impl<'a> Play<'a> {
-    fn new(peer: &'a Peer) -> Self {
+    pub fn new(peer: &'a Peer) -> Self {
         let folder = support::repository().join("src/protocol/schema/api");
         let mut schema = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {
@@ -318,12 +319,12 @@ impl<'a> Play<'a> {
         Self { peer, schema, connections: HashMap::new(), names: Names::default() }
     }
 
-    fn message(&self, api: &str, kind: Kind) -> &Message {
+    pub fn message(&self, api: &str, kind: Kind) -> &Message {
         let name = format!("{api}{}", if kind == Kind::Request { "Request" } else { "Response" });
         self.schema.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("there is no {name}"))
     }
 
-    fn step(&mut self, step: &Step) -> Value {
+    pub fn step(&mut self, step: &Step) -> Value {
         if let Some(after_ms) = step.after_ms {
             std::thread::sleep(Duration::from_millis(after_ms));
         }
@@ -352,9 +353,39 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// Everything that comes back for a request: it is followed by an ApiVersions, whose answer is the end. The text `closed`
+    /// is last if the peer closes instead.
+    pub fn exchange(&mut self, step: &Step) -> Vec<Value> {
+        let body = self.names.specialise(&step.request);
+        let mut connection = match self.connections.remove(&step.user) {
+            Some(connection) => connection,
+            None => self.connect(&step.user),
+        };
+        self.send(&mut connection, &step.api, step.version, &body);
+        let asked = connection.correlation;
+        self.send(&mut connection, "ApiVersions", 0, &json!({}));
+        let mut messages = Vec::new();
+        while let Some(answer) = connection.receive() {
+            let correlation = i32::from_be_bytes(answer[..4].try_into().unwrap());
+            if correlation == connection.correlation {
+                self.connections.insert(step.user.clone(), connection);
+                return messages;
+            }
+            assert_eq!(correlation, asked, "the answer is to another request");
+            let response = self.decode(&answer, &step.api, step.version);
+            let response = ordered(self.peer.without_addresses(response), step);
+            messages.push(self.names.generalise(response));
+        }
+        messages.push(json!("closed"));
+        messages
+    }
+
     fn connect(&self, user: &str) -> Connection {
         if user == "anonymous" {
             return Connection::open(self.peer.clear);
+        }
+        if user == "controller" {
+            return Connection::open(SocketAddr::from(([127, 0, 0, 1], self.peer.controller)));
         }
         let mut connection = Connection::open(self.peer.sasl);
         if user.starts_with("stranger") {
@@ -395,13 +426,17 @@ impl<'a> Play<'a> {
 
     /// `None` if the peer closes instead.
     fn receive(&self, connection: &mut Connection, api: &str, version: i16) -> Option<Value> {
+        let answer = connection.receive()?;
+        assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
+        Some(self.decode(&answer, api, version))
+    }
+
+    fn decode(&self, answer: &[u8], api: &str, version: i16) -> Value {
         let response = self.message(api, Kind::Response);
         let known = version.min(self.message(api, Kind::Request).versions.max);
         let answered = if version > known { 0 } else { version };
-        let answer = connection.receive()?;
-        assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
         let header = if is_flexible(response, known) && api != "ApiVersions" { 5 } else { 4 };
-        Some(dynamic::decode(response, answered, &answer[header..]))
+        dynamic::decode(response, answered, &answer[header..])
     }
 }
 
@@ -538,6 +573,11 @@ impl Peer {
             Value::Array(items) => items.into_iter().map(|item| self.without_addresses(item)).collect(),
             other => other,
         }
+    }
+
+    /// Is it Apache Kafka, where a change takes effect somewhat after its answer?
+    pub fn is_kafka(&self) -> bool {
+        self.java.is_some()
     }
 
     /// What the broker printed, for the message of a failure.
