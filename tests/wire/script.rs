@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -505,10 +505,18 @@ impl Connection {
     /// The next frame; `None` if the peer closes instead.
     fn receive(&mut self) -> Option<Vec<u8>> {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).ok()?;
+        self.read(&mut length)?;
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
-        self.stream.read_exact(&mut answer).ok()?;
+        self.read(&mut answer)?;
         Some(answer)
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(bytes) {
+            // Silence is no close.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither an answer nor a close"),
+            read => read.ok(),
+        }
     }
 }
 

@@ -15,8 +15,12 @@ pub struct Stage<'a> {
     is_kafka: bool,
     /// Names that the world has given, before each cell.
     names: Names,
-    cells: usize,
+    /// Of the cell that is played, counted by the ACLs that were set.
+    number: usize,
 }
+
+/// In a request or a right: part of a name that is another one in each cell and version.
+pub const NEW: &str = "{new}";
 
 /// A filter of ACLs that leaves none out.
 fn every_acl() -> Value {
@@ -53,41 +57,38 @@ impl<'a> Stage<'a> {
             }
         }
         let names = play.names.clone();
-        Self { play, is_kafka: peer.is_kafka(), names, cells: 0 }
+        Self { play, is_kafka: peer.is_kafka(), names, number: 0 }
     }
 
     /// A case's request in each of its versions, and the messages that answer it in this cell.
     pub fn play(&mut self, api: &str, case: &Case, cell: Cell) -> Vec<(Step, Vec<Value>)> {
-        let needs = case.rights();
-        let mut rules = cell.situation.rules(&needs[cell.need]);
-        if cell.situation != Situation::NoRightsAtAll {
-            let others = needs.iter().enumerate().filter(|(other, _)| *other != cell.need);
-            rules.extend(others.map(|(_, right)| right.rule()));
-        }
         let mut answers = Vec::new();
-        for (number, step) in steps(case, api).into_iter().enumerate() {
+        for (at, mut step) in steps(case, api).into_iter().enumerate() {
             self.play.names = self.names.clone();
             for before in &case.before {
-                if self.is_kafka && before.kafka_needs_a_moment {
-                    thread::sleep(Duration::from_millis(300));
-                }
                 self.play.step(before);
             }
-            if number == 0 || !case.before.is_empty() {
-                self.set_acls(&rules);
+            if at == 0 || !case.before.is_empty() || case.has_new_names() {
+                self.number += 1;
+                self.set_acls(&rules(&case.rights(&self.new_name()), cell));
             }
-            let messages = self.play.exchange(&step);
+            step.request = replaced(&case.request, NEW, &self.new_name());
+            let messages = self.play.exchange(&step).iter().map(|message| replaced(message, &self.new_name(), NEW)).collect();
             answers.push((step, messages));
         }
         answers
     }
 
+    /// What stands for [`NEW`] in this cell.
+    fn new_name(&self) -> String {
+        format!("{:05}", self.number)
+    }
+
     fn set_acls(&mut self, rules: &[Rule]) {
-        self.cells += 1;
         let deleted = self.play.step(&step("admin", "DeleteAcls", 3, json!({ "Filters": [every_acl()] })));
         assert!(is_error_free(&deleted), "{deleted}");
         // One that is there for its name: where it is, the others are.
-        let marker = Right::parse(&format!("Read Topic cell-{}", self.cells));
+        let marker = Right::parse(&format!("Read Topic cell-{}", self.number));
         let mut distinct: Vec<Rule> = vec![Rule::of("bob", &marker)];
         for rule in rules {
             if !distinct.contains(rule) {
@@ -99,19 +100,19 @@ impl<'a> Stage<'a> {
         assert!(is_error_free(&created), "{creations:?}: {created}");
         if self.is_kafka {
             for side in ["admin", "controller"] {
-                self.wait_for_acls(side, distinct.len(), self.cells);
+                self.wait_for_acls(side, distinct.len());
             }
         }
     }
 
     /// Apache Kafka's broker and controller each have rights of their own, somewhat after the answer.
-    fn wait_for_acls(&mut self, side: &str, wanted: usize, cell: usize) {
+    fn wait_for_acls(&mut self, side: &str, wanted: usize) {
         let start = Instant::now();
+        let marker = format!("cell-{}", self.number);
         loop {
             let described = self.play.step(&step(side, "DescribeAcls", 3, every_acl()));
             let resources = described["Resources"].as_array().unwrap();
             let found: usize = resources.iter().map(|resource| resource["Acls"].as_array().unwrap().len()).sum();
-            let marker = format!("cell-{cell}");
             if found == wanted && resources.iter().any(|resource| resource["ResourceName"] == marker) {
                 return;
             }
@@ -130,6 +131,20 @@ fn is_error_free(answer: &Value) -> bool {
         Value::String(text) => text != "closed",
         _ => true,
     }
+}
+
+/// The ACLs of a cell.
+fn rules(needs: &[Right], cell: Cell) -> Vec<Rule> {
+    let mut rules = cell.situation.rules(&needs[cell.need]);
+    if cell.situation != Situation::NoRightsAtAll {
+        let others = needs.iter().enumerate().filter(|(other, _)| *other != cell.need);
+        rules.extend(others.map(|(_, right)| right.rule()));
+    }
+    rules
+}
+
+fn replaced(value: &Value, from: &str, to: &str) -> Value {
+    serde_json::from_str(&value.to_string().replace(from, to)).unwrap()
 }
 
 /// The request of a case in each of its versions.

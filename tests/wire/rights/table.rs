@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::situation::{Right, Situation};
+use super::stage::NEW;
 use crate::script::Step;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,12 +68,17 @@ pub struct Answer {
 }
 
 impl Case {
-    pub fn rights(&self) -> Vec<Right> {
-        self.needs.iter().map(|need| Right::parse(need)).collect()
+    /// What it needs, with a new name where one is meant.
+    pub fn rights(&self, new: &str) -> Vec<Right> {
+        self.needs.iter().map(|need| Right::parse(&need.replace(NEW, new))).collect()
+    }
+
+    pub fn has_new_names(&self) -> bool {
+        self.needs.iter().any(|need| need.contains(NEW))
     }
 
     pub fn cells(&self) -> Vec<Cell> {
-        let each = self.rights().into_iter().enumerate().flat_map(|(need, right)| {
+        let each = self.rights(NEW).into_iter().enumerate().flat_map(|(need, right)| {
             Situation::all(&right).into_iter().map(move |situation| Cell { need, situation })
         });
         [Cell::NO_RIGHTS].into_iter().chain(each).collect()
