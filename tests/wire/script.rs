@@ -364,6 +364,7 @@ impl<'a> Play<'a> {
         self.send(&mut connection, &step.api, step.version, &body);
         let asked = connection.correlation;
         self.send(&mut connection, "ApiVersions", 0, &json!({}));
+        connection.asked = format!("{} v{} {body}", step.api, step.version);
         let mut messages = Vec::new();
         while let Some(answer) = connection.receive() {
             let correlation = i32::from_be_bytes(answer[..4].try_into().unwrap());
@@ -411,6 +412,7 @@ impl<'a> Play<'a> {
         // A version that nobody knows is sent in the newest known form; ApiVersions answers it in its oldest.
         let known = version.min(request.versions.max);
         connection.correlation += 1;
+        connection.asked = format!("{api} v{version} {body}");
         let mut frame = Vec::new();
         frame.extend(request.id.unwrap().to_be_bytes());
         frame.extend(version.to_be_bytes());
@@ -487,13 +489,15 @@ fn batch(of: &Value) -> Value {
 struct Connection {
     stream: TcpStream,
     correlation: i32,
+    /// The last request, for the message of a failure.
+    asked: String,
 }
 
 impl Connection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-        Self { stream, correlation: 0 }
+        Self { stream, correlation: 0, asked: String::new() }
     }
 
     fn send(&mut self, frame: &[u8]) -> Option<()> {
@@ -514,7 +518,7 @@ impl Connection {
     fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
         match self.stream.read_exact(bytes) {
             // Silence is no close.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither an answer nor a close"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither answered nor closed: {}", self.asked),
             read => read.ok(),
         }
     }

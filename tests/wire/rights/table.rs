@@ -41,6 +41,9 @@ pub struct Case {
     /// Why we answer every cell as the one without rights, which alone is recorded then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub never_allowed: Option<String>,
+    /// Why only those cells are compared that Kafka answers as the one without rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_refusals: Option<String>,
     #[serde(default)]
     pub answers: Vec<Answer>,
 }
