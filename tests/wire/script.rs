@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -35,7 +35,7 @@ pub struct Script {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Step {
     /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener),
-    /// `controller` (the controller's listener, of Apache Kafka only);
+    /// `controller` (the controller's listener, of Apache Kafka only), the name of a door of the peer;
     /// `stranger…` is a connection to the SASL listener that nobody has logged in on. `alice#2` is another connection of
     /// hers.
     #[serde(rename = "as")]
@@ -382,6 +382,9 @@ impl<'a> Play<'a> {
     }
 
     fn connect(&self, user: &str) -> Connection {
+        if let Some((_, open)) = self.peer.doors.iter().find(|(name, _)| name == user) {
+            return Connection::over(open());
+        }
         if user == "anonymous" {
             return Connection::open(self.peer.clear);
         }
@@ -486,8 +489,18 @@ fn batch(of: &Value) -> Value {
     json!(dynamic::to_hex(&bytes))
 }
 
-struct Connection {
-    stream: TcpStream,
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream
+}
+
+/// What is under the frames.
+pub trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+pub struct Connection {
+    stream: Box<dyn Stream>,
     correlation: i32,
     /// The last request, for the message of a failure.
     asked: String,
@@ -495,19 +508,21 @@ struct Connection {
 
 impl Connection {
     fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        Self::over(Box::new(connect(address)))
+    }
+
+    pub fn over(stream: Box<dyn Stream>) -> Self {
         Self { stream, correlation: 0, asked: String::new() }
     }
 
-    fn send(&mut self, frame: &[u8]) -> Option<()> {
+    pub fn send(&mut self, frame: &[u8]) -> Option<()> {
         let mut bytes = i32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend(frame);
         self.stream.write_all(&bytes).ok()
     }
 
     /// The next frame; `None` if the peer closes instead.
-    fn receive(&mut self) -> Option<Vec<u8>> {
+    pub fn receive(&mut self) -> Option<Vec<u8>> {
         let mut length = [0; 4];
         self.read(&mut length)?;
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
@@ -526,17 +541,26 @@ impl Connection {
 
 /// A running broker of either kind, on the same configuration.
 pub struct Peer {
-    clear: SocketAddr,
+    pub clear: SocketAddr,
     sasl: SocketAddr,
     controller: u16,
     dir: tempfile::TempDir,
     broker: Option<support::Broker>,
     java: Option<Child>,
+    /// More ways in, by the name of who uses them.
+    pub doors: Vec<(String, Open)>,
 }
+
+type Open = Box<dyn Fn() -> Box<dyn Stream>>;
 
 impl Peer {
     pub fn schloss(script: &Script) -> Self {
-        let mut peer = Self::configure(script);
+        Self::schloss_with(script, &[])
+    }
+
+    /// With more listeners: name, protocol, address.
+    pub fn schloss_with(script: &Script, listeners: &[(&str, &str, SocketAddr)]) -> Self {
+        let mut peer = Self::configure(script, listeners);
         let config = peer.dir.path().join("server.properties");
         let config = config.to_str().unwrap();
         support::schloss(&["storage", "format", "-t", CLUSTER_ID, "-c", config]).expect(0, "");
@@ -545,7 +569,7 @@ impl Peer {
     }
 
     pub fn kafka(script: &Script) -> Self {
-        let mut peer = Self::configure(script);
+        let mut peer = Self::configure(script, &[]);
         let config = peer.dir.path().join("server.properties");
         let config = config.to_str().unwrap();
         support::kafka_libs().expect("Apache Kafka is needed to record");
@@ -597,7 +621,7 @@ impl Peer {
         self.broker.as_ref().map(support::Broker::output).unwrap_or_default()
     }
 
-    fn configure(script: &Script) -> Self {
+    fn configure(script: &Script, more: &[(&str, &str, SocketAddr)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [clear, sasl, controller] = [(); 3].map(|()| support::free_port());
         let mut lines: Map<String, Value> = Map::new();
@@ -612,11 +636,12 @@ impl Peer {
             "listeners",
             format!(
                 "PLAINTEXT://127.0.0.1:{clear},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}"
-            ),
+            ) + &more.iter().map(|(name, _, address)| format!(",{name}://{address}")).collect::<String>(),
         );
         set(
             "listener.security.protocol.map",
-            "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".into(),
+            "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()
+                + &more.iter().map(|(name, protocol, _)| format!(",{name}:{protocol}")).collect::<String>(),
         );
         set("inter.broker.listener.name", "PLAINTEXT".into());
         set("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256".into());
@@ -641,7 +666,7 @@ impl Peer {
         let text: String = lines.iter().map(|(k, v)| format!("{k}={}\n", v.as_str().unwrap())).collect();
         fs::write(dir.path().join("server.properties"), text).unwrap();
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { clear: at(clear), sasl: at(sasl), controller, dir, broker: None, java: None }
+        Self { clear: at(clear), sasl: at(sasl), controller, dir, broker: None, java: None, doors: Vec::new() }
     }
 }
 

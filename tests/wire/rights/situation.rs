@@ -89,6 +89,11 @@ impl Rule {
         Self { principal: format!("User:{user}"), ..right.rule() }
     }
 
+    /// The user's rules for somebody else.
+    pub fn granted_to(self, principal: &str) -> Self {
+        if self.principal == format!("User:{USER}") { Self { principal: principal.to_owned(), ..self } } else { self }
+    }
+
     /// As CreateAcls takes it.
     pub fn creation(&self) -> Value {
         let (_, operation) = OPERATIONS.iter().find(|(name, _)| *name == self.operation).unwrap();

@@ -15,6 +15,9 @@ pub struct Stage<'a> {
     is_kafka: bool,
     /// Names that the world has given, before each cell.
     names: Names,
+    /// Who asks, and who that is in ACLs.
+    user: String,
+    principal: String,
     /// Of the cell that is played, counted by the ACLs that were set.
     number: usize,
 }
@@ -57,7 +60,13 @@ impl<'a> Stage<'a> {
             }
         }
         let names = play.names.clone();
-        Self { play, is_kafka: peer.is_kafka(), names, number: 0 }
+        Self { play, is_kafka: peer.is_kafka(), names, user: USER.to_owned(), principal: format!("User:{USER}"), number: 0 }
+    }
+
+    /// From now on another asks, who has the rights instead.
+    pub fn lets(&mut self, user: &str, principal: &str) {
+        self.user = user.to_owned();
+        self.principal = principal.to_owned();
     }
 
     /// A case's request in each of its versions, and the messages that answer it in this cell.
@@ -70,8 +79,9 @@ impl<'a> Stage<'a> {
             }
             if at == 0 || !case.before.is_empty() || case.has_new_names() {
                 self.number += 1;
-                self.set_acls(&rules(&case.rights(&self.new_name()), cell));
+                self.set_acls(&rules(&case.rights(&self.new_name()), cell, &self.principal));
             }
+            step.user.clone_from(&self.user);
             step.request = replaced(&case.request, NEW, &self.new_name());
             let messages = self.play.exchange(&step).iter().map(|message| replaced(message, &self.new_name(), NEW)).collect();
             answers.push((step, messages));
@@ -79,9 +89,14 @@ impl<'a> Stage<'a> {
         answers
     }
 
-    /// What stands for [`NEW`] in this cell.
+    /// Anything else.
+    pub fn ask(&mut self, step: &Step) -> Vec<Value> {
+        self.play.exchange(step)
+    }
+
+    /// What stands for [`NEW`] in this cell: nothing that could be hexadecimal.
     fn new_name(&self) -> String {
-        format!("{:05}", self.number)
+        format!("x{:05}", self.number)
     }
 
     fn set_acls(&mut self, rules: &[Rule]) {
@@ -134,13 +149,13 @@ fn is_error_free(answer: &Value) -> bool {
 }
 
 /// The ACLs of a cell.
-fn rules(needs: &[Right], cell: Cell) -> Vec<Rule> {
+fn rules(needs: &[Right], cell: Cell, principal: &str) -> Vec<Rule> {
     let mut rules = cell.situation.rules(&needs[cell.need]);
     if cell.situation != Situation::NoRightsAtAll {
         let others = needs.iter().enumerate().filter(|(other, _)| *other != cell.need);
         rules.extend(others.map(|(_, right)| right.rule()));
     }
-    rules
+    rules.into_iter().map(|rule| rule.granted_to(principal)).collect()
 }
 
 fn replaced(value: &Value, from: &str, to: &str) -> Value {
