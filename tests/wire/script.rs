@@ -533,7 +533,9 @@ impl Connection {
     fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
         match self.stream.read_exact(bytes) {
             // Silence is no close.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither answered nor closed: {}", self.asked),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("neither answered nor closed: {}", self.asked)
+            }
             read => read.ok(),
         }
     }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -21,8 +23,8 @@ use crate::{for_each, support};
 
 /// Keys of Kafka that are not served on a broker's listener, and one on either side: they close the connection.
 const CLOSED: [i16; 55] = [
-    -1, 4, 5, 6, 7, 24, 25, 26, 27, 28, 34, 38, 39, 40, 41, 45, 52, 53, 54, 56, 57, 58, 59, 62, 63, 64, 65, 66, 67, 68, 69, 70,
-    71, 72, 73, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95,
+    -1, 4, 5, 6, 7, 24, 25, 26, 27, 28, 34, 38, 39, 40, 41, 45, 52, 53, 54, 56, 57, 58, 59, 62, 63, 64, 65, 66, 67, 68,
+    69, 70, 71, 72, 73, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95,
 ];
 
 /// Who comes in, and who that is in ACLs. The certificate says `CN=walter,O=Schloss`.
@@ -56,7 +58,12 @@ impl Castle {
         let identity = Identity::new(&truststore);
         let [requested, required, mapped, sasl] =
             [(); 4].map(|()| SocketAddr::from(([127, 0, 0, 1], support::free_port())));
-        let mut script = Script { about: String::new(), recorded_on: String::new(), steps: Vec::new(), server: world.server.clone() };
+        let mut script = Script {
+            about: String::new(),
+            recorded_on: String::new(),
+            steps: Vec::new(),
+            server: world.server.clone(),
+        };
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         for (key, value) in [
             // Nobody without a login is one here.

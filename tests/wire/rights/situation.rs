@@ -222,7 +222,8 @@ impl Situation {
             Self::AllowedElsewhere => elsewhere(right, &allow),
             Self::AllowedFromAnotherHost => vec![Rule { host: "10.1.2.3".to_owned(), ..allow }],
             Self::OtherOperations => {
-                let includes = |name: &&str| *name == "All" || *name == right.operation || right.implied_by().contains(name);
+                let includes =
+                    |name: &&str| *name == "All" || *name == right.operation || right.implied_by().contains(name);
                 let others = OPERATIONS.iter().map(|(name, _)| *name).filter(|name| !includes(name));
                 others.map(|operation| Rule { operation, ..allow.clone() }).collect()
             }

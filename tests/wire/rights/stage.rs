@@ -60,7 +60,14 @@ impl<'a> Stage<'a> {
             }
         }
         let names = play.names.clone();
-        Self { play, is_kafka: peer.is_kafka(), names, user: USER.to_owned(), principal: format!("User:{USER}"), number: 0 }
+        Self {
+            play,
+            is_kafka: peer.is_kafka(),
+            names,
+            user: USER.to_owned(),
+            principal: format!("User:{USER}"),
+            number: 0,
+        }
     }
 
     /// From now on another asks, who has the rights instead.
@@ -83,7 +90,8 @@ impl<'a> Stage<'a> {
             }
             step.user.clone_from(&self.user);
             step.request = replaced(&case.request, NEW, &self.new_name());
-            let messages = self.play.exchange(&step).iter().map(|message| replaced(message, &self.new_name(), NEW)).collect();
+            let messages =
+                self.play.exchange(&step).iter().map(|message| replaced(message, &self.new_name(), NEW)).collect();
             answers.push((step, messages));
         }
         answers
@@ -163,7 +171,7 @@ fn replaced(value: &Value, from: &str, to: &str) -> Value {
 }
 
 /// The request of a case in each of its versions.
-fn steps(case: &Case, api: &str) -> Vec<Step> {
+pub fn steps(case: &Case, api: &str) -> Vec<Step> {
     let served = schloss::handlers::table().iter().find(|spec| spec.key.name() == api).expect(api).key.versions();
     let (min, max) = case.versions.unwrap_or((served.min, served.max));
     (min..=max)
