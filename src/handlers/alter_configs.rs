@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::config_changes::{Asked, alter, check_names, text};
+use super::config_changes::{Asked, BROKER_LOGGER, alter, check_names, text};
 use super::{Order, Reply, RequestContext, Spec};
 use crate::controller::{ApiError, ConfigChange};
 use crate::model::error_code::ErrorCode;
@@ -38,6 +38,11 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
 }
 
 fn change(resource: &AlterConfigsResource) -> Result<ConfigChange, ApiError> {
+    if resource.resource_type == BROKER_LOGGER {
+        // Loggers came after this API.
+        let text = format!("Unknown resource type {BROKER_LOGGER}");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    }
     let names = resource.configs.iter().map(|config| &*config.name);
     let nulls = resource.configs.iter().filter(|config| config.value.is_none()).map(|config| &*config.name);
     check_names(names, nulls)?;

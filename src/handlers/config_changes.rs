@@ -2,26 +2,28 @@
 //! way to the controller (`ConfigAdminManager`).
 //!
 //! Needs AlterConfigs on the topic (else TOPIC_AUTHORIZATION_FAILED), on the group (GROUP_AUTHORIZATION_FAILED), on the
-//! cluster for everything else (CLUSTER_AUTHORIZATION_FAILED). Broker configs that can't change while a broker runs are
-//! refused, as are the levels of its loggers.
+//! cluster for everything else (CLUSTER_AUTHORIZATION_FAILED). What the request itself says is wrong, another broker and
+//! what a broker can't change come before the right, whether a topic exists after it. Broker configs that can't change
+//! while a broker runs are refused, as are the levels of its loggers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::RequestContext;
 use super::context::{TopicAdmission, TopicRef};
-use crate::config::dynamic;
 use crate::config::tls::{StoredTls, reconfigurable};
+use crate::config::{dynamic, topic};
 use crate::controller::{
     AlterConfigs, AlterResource, ApiError, ConfigChange, ConfigOperation, ControllerRequest, ControllerResponse,
 };
 use crate::model::error_code::ErrorCode;
+use crate::model::topic::TopicName;
 use crate::security::authorizer::permit::{Permit, Resource, op};
 
 /// `ConfigResource.Type`
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
+pub(super) const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
@@ -82,11 +84,19 @@ async fn submit(
 /// What is for the controller, or why it is refused here.
 async fn judge(context: &RequestContext<'_>, asked: Asked) -> Result<AlterResource, ApiError> {
     let Asked { resource_type, name, change } = asked;
-    let permit = admit(context, resource_type, &name).await?;
     let change = change?;
+    if resource_type == BROKER {
+        check_broker(context, &name, &change)?;
+    }
+    let permit = admit(context, resource_type, &name, &change).await?;
     match resource_type {
-        BROKER => check_broker(context, &name, &change).await?,
+        BROKER => check_certificates(context, &name, &change).await?,
         BROKER_LOGGER => {
+            let own = context.broker.node_id.0;
+            if name.parse().is_ok_and(|id: i32| id != own) {
+                let text = format!("Unexpected node id. Expected {own}, but received {name}");
+                return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+            }
             let text = "The levels of this broker's loggers can't be seen or changed while it runs";
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
         }
@@ -105,6 +115,7 @@ async fn admit(
     context: &RequestContext<'_>,
     resource_type: i8,
     name: &str,
+    change: &ConfigChange,
 ) -> Result<Permit<op::AlterConfigs>, ApiError> {
     let admitted = match resource_type {
         TOPIC => {
@@ -112,6 +123,7 @@ async fn admit(
             match admissions.into_iter().next() {
                 Some(TopicAdmission::Granted(permit, _)) => Ok(permit),
                 Some(TopicAdmission::Unknown) => {
+                    check_for_a_topic(name, change)?;
                     let text = format!("The topic '{name}' does not exist.");
                     return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, text));
                 }
@@ -119,7 +131,9 @@ async fn admit(
             }
         }
         GROUP => context.admit_group::<op::AlterConfigs>(name).await,
-        BROKER | BROKER_LOGGER | CLIENT_METRICS => context.admit_one::<op::AlterConfigs>(Resource::Cluster).await,
+        // Kafka has no text here.
+        BROKER_LOGGER => return context.admit_one::<op::AlterConfigs>(Resource::Cluster).await.map_err(ApiError::bare),
+        BROKER | CLIENT_METRICS => context.admit_one::<op::AlterConfigs>(Resource::Cluster).await,
         other => {
             let text = format!("Unknown resource type {other}");
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
@@ -128,8 +142,8 @@ async fn admit(
     admitted.map_err(ApiError::of)
 }
 
-/// A broker's configs are judged by the broker itself; certificates by reading them.
-async fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigChange) -> Result<(), ApiError> {
+/// A broker's configs are judged by the broker itself.
+fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigChange) -> Result<(), ApiError> {
     let invalid = |text: String| ApiError::new(ErrorCode::InvalidRequest, text);
     if !name.is_empty() {
         let own = context.broker.node_id.0;
@@ -138,7 +152,33 @@ async fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigC
             return Err(invalid(format!("Unexpected broker id, expected {own}, but received {id}")));
         }
     }
-    let changes: Vec<(&str, Option<&str>)> = match change {
+    dynamic::check(&new_values(change), !name.is_empty()).map_err(invalid)
+}
+
+/// Certificates are judged by reading their files: only for those who may change them.
+async fn check_certificates(context: &RequestContext<'_>, name: &str, change: &ConfigChange) -> Result<(), ApiError> {
+    let before = context.stored_certificates();
+    let mut after = if matches!(change, ConfigChange::Replace(_)) { StoredTls::new() } else { before.clone() };
+    let mut renews = false;
+    for (name, value) in new_values(change).into_iter().filter(|(name, _)| reconfigurable(name).is_some()) {
+        renews = true;
+        match value {
+            Some(value) => after.insert(text(name), text(value)),
+            None => after.remove(name),
+        };
+    }
+    if name.is_empty() || !renews && after == before {
+        return Ok(());
+    }
+    let certificates = Arc::clone(&context.broker.certificates);
+    let checked = tokio::task::spawn_blocking(move || certificates.check(&after)).await;
+    let checked = checked.map_err(|_| ApiError::of(ErrorCode::UnknownServerError))?;
+    checked.map_err(|text| ApiError::new(ErrorCode::InvalidRequest, text))
+}
+
+/// Names, and the values they get.
+fn new_values(change: &ConfigChange) -> Vec<(&str, Option<&str>)> {
+    match change {
         ConfigChange::Replace(values) => values.iter().map(|(name, value)| (&**name, Some(&**value))).collect(),
         ConfigChange::Operations(operations) => operations
             .iter()
@@ -147,24 +187,20 @@ async fn check_broker(context: &RequestContext<'_>, name: &str, change: &ConfigC
                 ConfigOperation::Delete | ConfigOperation::Subtract(_) => (&**name, None),
             })
             .collect(),
-    };
-    dynamic::check(&changes, !name.is_empty()).map_err(invalid)?;
-    let before = context.stored_certificates();
-    let mut after = if matches!(change, ConfigChange::Replace(_)) { StoredTls::new() } else { before.clone() };
-    let mut renews = false;
-    for (name, value) in changes.iter().filter(|(name, _)| reconfigurable(name).is_some()) {
-        renews = true;
-        match value {
-            Some(value) => after.insert(text(name), text(value)),
-            None => after.remove(*name),
-        };
     }
-    if name.is_empty() || !renews && after == before {
-        return Ok(());
+}
+
+/// That a topic does not exist is told only of a name and of values that one could have.
+fn check_for_a_topic(name: &str, change: &ConfigChange) -> Result<(), ApiError> {
+    if let Err(error) = TopicName::check_new(name) {
+        return Err(ApiError::new(ErrorCode::InvalidTopicException, error.sentence(name)));
     }
-    let certificates = Arc::clone(&context.broker.certificates);
-    let checked = tokio::task::spawn_blocking(move || certificates.check(&after)).await;
-    checked.map_err(|_| ApiError::of(ErrorCode::UnknownServerError))?.map_err(invalid)
+    for (name, value) in new_values(change) {
+        if let Some(value) = value {
+            topic::validate(name, value).map_err(|text| ApiError::new(ErrorCode::InvalidConfig, text))?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a change that names a config twice, or sets one to nothing.

@@ -30,7 +30,6 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     for (name, permit) in names.into_iter().zip(permits) {
         match permit {
             None => refused.push(result(&name, ErrorCode::GroupAuthorizationFailed)),
-            Some(_) if name.is_empty() => refused.push(result(&name, ErrorCode::InvalidGroupId)),
             Some(permit) => {
                 let deleted = context.broker.groups.submit(GroupRequest::Delete { permit });
                 deleting.push(async move {

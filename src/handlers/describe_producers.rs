@@ -1,6 +1,7 @@
 //! DescribeProducers v0 (KIP-664).
 //!
-//! Needs Read on each topic: TOPIC_AUTHORIZATION_FAILED comes before whether it exists.
+//! Needs Read on each topic: TOPIC_AUTHORIZATION_FAILED comes before whether it exists, a name that no topic can have
+//! (INVALID_TOPIC_EXCEPTION) before both.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -9,6 +10,7 @@ use super::context::{TopicAdmission, TopicRef};
 use super::{LaterReply, Order, Reply, RequestContext, Spec};
 use crate::log::producer_state::ProducerEntry;
 use crate::model::error_code::ErrorCode;
+use crate::model::topic::TopicName;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::describe_producers_request::DescribeProducersRequest;
 use crate::protocol::messages::describe_producers_response::{
@@ -27,9 +29,16 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
     let mut topics = Vec::with_capacity(request.topics.len());
     for ((topic, admission), named) in request.topics.iter().zip(admissions).zip(&named) {
         let error = admission.error(*named);
+        let invalid = TopicName::check_new(&topic.name).err().map(|error| error.sentence(&topic.name));
         let partitions = topic.partition_indexes.iter().map(|index| {
             let index = *index;
             let asked = match &admission {
+                _ if invalid.is_some() => Err(PartitionResponse {
+                    partition_index: index,
+                    error_code: ErrorCode::InvalidTopicException.code(),
+                    error_message: invalid.as_deref().map(Into::into),
+                    ..Default::default()
+                }),
                 TopicAdmission::Granted(permit, view) if view.has_partition(index) => {
                     Ok(context.broker.replicas.describe_producers(permit, index))
                 }

@@ -206,7 +206,7 @@ impl Fetch {
                 id
             }
         };
-        Ok(respond(&context, self.responder, session_id, found, self.terms.isolation))
+        Ok(respond(&context, self.responder, session_id, found, &self.terms))
     }
 }
 

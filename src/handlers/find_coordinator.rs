@@ -3,7 +3,8 @@
 //! Needs Describe on the group (GROUP_AUTHORIZATION_FAILED) or transactional id. The first question makes
 //! `__consumer_offsets`, also where topics are not made by themselves, and is answered COORDINATOR_NOT_AVAILABLE: clients
 //! ask again. There are no transactions yet, so a transactional id gets TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients
-//! take for final; share groups are not served (INVALID_REQUEST).
+//! take for final. The share of a group, `group:topic-id:partition`, needs ClusterAction on the cluster and has no
+//! coordinator here, as on a Kafka that could not make the topic for it.
 
 use bytes::Bytes;
 
@@ -12,12 +13,13 @@ use super::{Order, Reply, RequestContext, Spec};
 use crate::model::acl::AclOperation;
 use crate::model::error_code::ErrorCode;
 use crate::model::resource::ResourceType;
+use crate::model::uuid::Uuid;
 use crate::protocol::api::ApiKey;
 use crate::protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use crate::protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use crate::protocol::wire::{DecodeError, Message as _, Reader};
 use crate::security::authorizer::Action;
-use crate::security::authorizer::permit::op;
+use crate::security::authorizer::permit::{Resource, op};
 
 pub(super) const SPEC: Spec =
     Spec::new(ApiKey::FindCoordinator, Order::Overlaps, |context, body| Box::pin(handle(context, body)));
@@ -27,11 +29,14 @@ const BATCHED_FROM: i16 = 4;
 /// `CoordinatorType`
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+/// Shares of groups are asked for from this version on.
+const SHARES_FROM: i16 = 6;
 
 /// Why there is no coordinator to name.
 struct Missing {
     code: ErrorCode,
-    /// Beside the code's own text, which only old versions are told.
+    /// Instead of the code's own text, which only old versions are told.
     text: Option<&'static str>,
 }
 
@@ -69,8 +74,26 @@ async fn find(context: &RequestContext<'_>, key_type: i8, key: &str) -> Result<B
             let text = Some("transactions are not available yet");
             Err(Missing { code: ErrorCode::TransactionalIdAuthorizationFailed, text })
         }
-        _ => Err(ErrorCode::InvalidRequest.into()),
+        SHARE if context.header.api_version >= SHARES_FROM => {
+            if let Err(code) = context.admit_one::<op::ClusterAction>(Resource::Cluster).await {
+                return Err(Missing { code, text: Some(code.message()) });
+            }
+            Err(if is_share(key) { ErrorCode::CoordinatorNotAvailable } else { ErrorCode::InvalidRequest }.into())
+        }
+        SHARE => Err(ErrorCode::InvalidRequest.into()),
+        _ => {
+            let code = ErrorCode::InvalidRequest;
+            Err(Missing { code, text: Some(code.message()) })
+        }
     }
+}
+
+/// `SharePartitionKey.getInstance`
+fn is_share(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().is_some_and(|part| part.parse::<i32>().is_ok());
+    let topic = parts.next().is_some_and(|part| part.parse::<Uuid>().is_ok());
+    partition && topic && parts.next().is_some_and(|group| !group.is_empty())
 }
 
 fn single(found: Result<BrokerView, Missing>) -> FindCoordinatorResponse {

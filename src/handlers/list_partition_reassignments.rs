@@ -1,6 +1,6 @@
 //! ListPartitionReassignments v0 (KIP-455): what is being moved. Partitions that are not, or do not exist, are left out.
 //!
-//! Needs Describe on the cluster, else CLUSTER_AUTHORIZATION_FAILED.
+//! Needs Describe on the cluster, else CLUSTER_AUTHORIZATION_FAILED and what was asked for, as if nothing moved.
 
 use bytes::Bytes;
 
@@ -9,7 +9,9 @@ use crate::controller::{ControllerRequest, ControllerResponse, ListReassignments
 use crate::model::broker::BrokerId;
 use crate::model::error_code::ErrorCode;
 use crate::protocol::api::ApiKey;
-use crate::protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
+use crate::protocol::messages::list_partition_reassignments_request::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsTopics,
+};
 use crate::protocol::messages::list_partition_reassignments_response::{
     ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
 };
@@ -21,6 +23,7 @@ pub(super) const SPEC: Spec =
 
 async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, DecodeError> {
     let request = ListPartitionReassignmentsRequest::decode(&mut Reader::new(body), context.header.api_version)?;
+    let asked = request.topics.clone().unwrap_or_default();
     let response = match list(context, request).await {
         Ok(topics) => ListPartitionReassignmentsResponse {
             error_message: None,
@@ -30,6 +33,7 @@ async fn handle(context: &RequestContext<'_>, body: Bytes) -> Result<Reply, Deco
         Err(code) => ListPartitionReassignmentsResponse {
             error_code: code.code(),
             error_message: Some(code.message().into()),
+            topics: asked.into_iter().map(unmoved).collect(),
             ..Default::default()
         },
     };
@@ -49,6 +53,15 @@ async fn list(
         Ok(ControllerResponse::ListReassignments(found)) => Ok(found),
         Ok(_) => Err(ErrorCode::UnknownServerError),
         Err(error) => Err(error.code()),
+    }
+}
+
+fn unmoved(asked: ListPartitionReassignmentsTopics) -> OngoingTopicReassignment {
+    let partition =
+        |partition_index| OngoingPartitionReassignment { partition_index, ..OngoingPartitionReassignment::default() };
+    OngoingTopicReassignment {
+        name: asked.name,
+        partitions: asked.partition_indexes.into_iter().map(partition).collect(),
     }
 }
 

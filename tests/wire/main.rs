@@ -17,6 +17,7 @@
 #[allow(dead_code, unused_imports, clippy::all, reason = "the generator is used for its notation")]
 mod codegen;
 mod dynamic;
+mod rights;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
@@ -31,19 +32,23 @@ use script::{Peer, Script};
 use serde_json::Value;
 
 fn scripts() -> Vec<PathBuf> {
-    let folder = support::repository().join("tests/wire/scripts");
+    recorded_in("scripts")
+}
+
+/// The files of a folder; `SCHLOSS_SCRIPT=part-of-a-name` leaves the others out.
+fn recorded_in(folder: &str) -> Vec<PathBuf> {
+    let folder = support::repository().join("tests/wire").join(folder);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "no script was found");
+    assert!(!paths.is_empty(), "nothing was found");
     match std::env::var("SCHLOSS_SCRIPT") {
         Ok(only) => paths.into_iter().filter(|path| path.to_str().unwrap().contains(&only)).collect(),
         Err(_) => paths,
     }
 }
 
-/// Runs `each` on every script, a few at a time, and fails with all that failed.
-fn for_each_script(at_once: usize, each: impl Fn(&Path) -> Result<(), String> + Sync) {
-    let paths = scripts();
+/// Runs `each` on every file, a few at a time, and fails with all that failed.
+fn for_each(paths: &[PathBuf], at_once: usize, each: impl Fn(&Path) -> Result<(), String> + Sync) {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -63,12 +68,12 @@ fn for_each_script(at_once: usize, each: impl Fn(&Path) -> Result<(), String> + 
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    assert!(failures.is_empty(), "{} scripts fail\n\n{}", failures.len(), failures.join("\n\n"));
+    assert!(failures.is_empty(), "{} files fail\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
 #[test]
 fn schloss_answers_as_recorded() {
-    for_each_script(4, |path| {
+    for_each(&scripts(), 4, |path| {
         let script = Script::read(path);
         let mut peer = Peer::schloss(&script);
         script.replay(&mut peer).map_err(|difference| format!("{difference}\n{}", peer.log()))
@@ -132,7 +137,7 @@ fn is_refusal(answer: &Value) -> bool {
 #[test]
 #[ignore = "records on Apache Kafka; tests/wire/record runs it"]
 fn record() {
-    for_each_script(2, |path| {
+    for_each(&scripts(), 2, |path| {
         let mut script = Script::read(path);
         let mut peer = Peer::kafka(&script);
         script.record(&mut peer);

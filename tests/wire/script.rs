@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,9 +31,10 @@ pub struct Script {
     pub steps: Vec<Step>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Step {
-    /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener);
+    /// `admin` (a super user), `alice` (no rights but what the script gives her), `anonymous` (the clear listener),
+    /// `controller` (the controller's listener, of Apache Kafka only), the name of a door of the peer;
     /// `stranger…` is a connection to the SASL listener that nobody has logged in on. `alice#2` is another connection of
     /// hers.
     #[serde(rename = "as")]
@@ -42,7 +43,7 @@ pub struct Step {
     pub version: i16,
     pub request: Value,
     /// The answer, or the text `closed`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub response: Value,
     /// Names of lists whose order means nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -148,7 +149,7 @@ impl Script {
 
 /// Drops what the step says differs, sorts what it says is unordered, and of a list that may hold more than ours keeps
 /// what `ours` holds too.
-fn without(value: Value, step: &Step, ours: &Value) -> Value {
+pub fn without(value: Value, step: &Step, ours: &Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(
             object
@@ -211,7 +212,7 @@ fn ordered(value: Value, step: &Step) -> Value {
 }
 
 /// Where two answers differ, path by path.
-fn differences(path: &str, wanted: &Value, given: &Value, found: &mut Vec<String>) {
+pub fn differences(path: &str, wanted: &Value, given: &Value, found: &mut Vec<String>) {
     match (wanted, given) {
         (Value::Object(w), Value::Object(g)) if w.keys().eq(g.keys()) => {
             for (name, wanted) in w {
@@ -246,16 +247,16 @@ fn are_named(items: &[Value]) -> bool {
 }
 
 /// One run of a script: its connections and the names it has given.
-struct Play<'a> {
+pub struct Play<'a> {
     peer: &'a mut Peer,
     schema: Vec<Message>,
     connections: HashMap<String, Connection>,
-    names: Names,
+    pub names: Names,
 }
 
 /// What values were called: from the value to its name, kind by kind.
 #[derive(Clone, Default)]
-struct Names(Vec<(String, Value)>);
+pub struct Names(Vec<(String, Value)>);
 
 impl Names {
     fn name(&mut self, kind: &str, value: &Value) -> Value {
@@ -317,7 +318,7 @@ impl Names {
 }
 
 impl<'a> Play<'a> {
-    fn new(peer: &'a mut Peer) -> Self {
+    pub fn new(peer: &'a mut Peer) -> Self {
         let folder = support::repository().join("src/protocol/schema/api");
         let mut schema = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {
@@ -326,12 +327,12 @@ impl<'a> Play<'a> {
         Self { peer, schema, connections: HashMap::new(), names: Names::default() }
     }
 
-    fn message(&self, api: &str, kind: Kind) -> &Message {
+    pub fn message(&self, api: &str, kind: Kind) -> &Message {
         let name = format!("{api}{}", if kind == Kind::Request { "Request" } else { "Response" });
         self.schema.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("there is no {name}"))
     }
 
-    fn step(&mut self, step: &Step) -> Value {
+    pub fn step(&mut self, step: &Step) -> Value {
         if let Some(after_ms) = step.after_ms {
             std::thread::sleep(Duration::from_millis(after_ms));
         }
@@ -366,9 +367,43 @@ impl<'a> Play<'a> {
         self.peer.start();
     }
 
+    /// Everything that comes back for a request: it is followed by an ApiVersions, whose answer is the end. The text `closed`
+    /// is last if the peer closes instead.
+    pub fn exchange(&mut self, step: &Step) -> Vec<Value> {
+        let body = self.names.specialise(&step.request);
+        let mut connection = match self.connections.remove(&step.user) {
+            Some(connection) => connection,
+            None => self.connect(&step.user),
+        };
+        self.send(&mut connection, &step.api, step.version, &body);
+        let asked = connection.correlation;
+        self.send(&mut connection, "ApiVersions", 0, &json!({}));
+        connection.asked = format!("{} v{} {body}", step.api, step.version);
+        let mut messages = Vec::new();
+        while let Some(answer) = connection.receive() {
+            let correlation = i32::from_be_bytes(answer[..4].try_into().unwrap());
+            if correlation == connection.correlation {
+                self.connections.insert(step.user.clone(), connection);
+                return messages;
+            }
+            assert_eq!(correlation, asked, "the answer is to another request");
+            let response = self.decode(&answer, &step.api, step.version);
+            let response = ordered(self.peer.without_addresses(response), step);
+            messages.push(self.names.generalise(response));
+        }
+        messages.push(json!("closed"));
+        messages
+    }
+
     fn connect(&self, user: &str) -> Connection {
+        if let Some((_, open)) = self.peer.doors.iter().find(|(name, _)| name == user) {
+            return Connection::over(open());
+        }
         if user == "anonymous" {
             return Connection::open(self.peer.clear);
+        }
+        if user == "controller" {
+            return Connection::open(SocketAddr::from(([127, 0, 0, 1], self.peer.controller)));
         }
         let mut connection = Connection::open(self.peer.sasl);
         if user.starts_with("stranger") {
@@ -394,6 +429,7 @@ impl<'a> Play<'a> {
         // A version that nobody knows is sent in the newest known form; ApiVersions answers it in its oldest.
         let known = version.min(request.versions.max);
         connection.correlation += 1;
+        connection.asked = format!("{api} v{version} {body}");
         let mut frame = Vec::new();
         frame.extend(request.id.unwrap().to_be_bytes());
         frame.extend(version.to_be_bytes());
@@ -409,13 +445,17 @@ impl<'a> Play<'a> {
 
     /// `None` if the peer closes instead.
     fn receive(&self, connection: &mut Connection, api: &str, version: i16) -> Option<Value> {
+        let answer = connection.receive()?;
+        assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
+        Some(self.decode(&answer, api, version))
+    }
+
+    fn decode(&self, answer: &[u8], api: &str, version: i16) -> Value {
         let response = self.message(api, Kind::Response);
         let known = version.min(self.message(api, Kind::Request).versions.max);
         let answered = if version > known { 0 } else { version };
-        let answer = connection.receive()?;
-        assert_eq!(answer[..4], connection.correlation.to_be_bytes(), "the answer is to another request");
         let header = if is_flexible(response, known) && api != "ApiVersions" { 5 } else { 4 };
-        Some(dynamic::decode(response, answered, &answer[header..]))
+        dynamic::decode(response, answered, &answer[header..])
     }
 }
 
@@ -463,54 +503,87 @@ fn batch(of: &Value) -> Value {
     json!(dynamic::to_hex(&bytes))
 }
 
-struct Connection {
-    stream: TcpStream,
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream
+}
+
+/// What is under the frames.
+pub trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+pub struct Connection {
+    stream: Box<dyn Stream>,
     correlation: i32,
+    /// The last request, for the message of a failure.
+    asked: String,
 }
 
 impl Connection {
     fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-        Self { stream, correlation: 0 }
+        Self::over(Box::new(connect(address)))
     }
 
-    fn send(&mut self, frame: &[u8]) -> Option<()> {
+    pub fn over(stream: Box<dyn Stream>) -> Self {
+        Self { stream, correlation: 0, asked: String::new() }
+    }
+
+    pub fn send(&mut self, frame: &[u8]) -> Option<()> {
         let mut bytes = i32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend(frame);
         self.stream.write_all(&bytes).ok()
     }
 
     /// The next frame; `None` if the peer closes instead.
-    fn receive(&mut self) -> Option<Vec<u8>> {
+    pub fn receive(&mut self) -> Option<Vec<u8>> {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).ok()?;
+        self.read(&mut length)?;
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
-        self.stream.read_exact(&mut answer).ok()?;
+        self.read(&mut answer)?;
         Some(answer)
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(bytes) {
+            // Silence is no close.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("neither answered nor closed: {}", self.asked)
+            }
+            read => read.ok(),
+        }
     }
 }
 
 /// A running broker of either kind, on the same configuration.
 pub struct Peer {
-    clear: SocketAddr,
+    pub clear: SocketAddr,
     sasl: SocketAddr,
     controller: u16,
     dir: tempfile::TempDir,
     is_kafka: bool,
     broker: Option<support::Broker>,
+    /// More ways in, by the name of who uses them.
+    pub doors: Vec<(String, Open)>,
 }
+
+type Open = Box<dyn Fn() -> Box<dyn Stream>>;
 
 impl Peer {
     pub fn schloss(script: &Script) -> Self {
-        let mut peer = Self::configure(script, false);
+        Self::schloss_with(script, &[])
+    }
+
+    /// With more listeners: name, protocol, address.
+    pub fn schloss_with(script: &Script, listeners: &[(&str, &str, SocketAddr)]) -> Self {
+        let mut peer = Self::configure(script, listeners, false);
         support::schloss(&["storage", "format", "-t", CLUSTER_ID, "-c", &peer.config()]).expect(0, "");
         peer.start();
         peer
     }
 
     pub fn kafka(script: &Script) -> Self {
-        let mut peer = Self::configure(script, true);
+        let mut peer = Self::configure(script, &[], true);
         support::kafka_libs().expect("Apache Kafka is needed to record");
         // Schloss does not finalize this feature, and it shows: in configs and in lists of eligible replicas.
         let without_elr = ["--feature", "eligible.leader.replicas.version=0"];
@@ -564,12 +637,17 @@ impl Peer {
         }
     }
 
+    /// Is it Apache Kafka, where a change takes effect somewhat after its answer?
+    pub fn is_kafka(&self) -> bool {
+        self.is_kafka
+    }
+
     /// What the broker printed, for the message of a failure.
     pub fn log(&self) -> String {
         self.broker.as_ref().map(support::Broker::output).unwrap_or_default()
     }
 
-    fn configure(script: &Script, is_kafka: bool) -> Self {
+    fn configure(script: &Script, more: &[(&str, &str, SocketAddr)], is_kafka: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [clear, sasl, controller] = [(); 3].map(|()| support::free_port());
         let mut lines: Map<String, Value> = Map::new();
@@ -584,11 +662,12 @@ impl Peer {
             "listeners",
             format!(
                 "PLAINTEXT://127.0.0.1:{clear},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}"
-            ),
+            ) + &more.iter().map(|(name, _, address)| format!(",{name}://{address}")).collect::<String>(),
         );
         set(
             "listener.security.protocol.map",
-            "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".into(),
+            "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()
+                + &more.iter().map(|(name, protocol, _)| format!(",{name}:{protocol}")).collect::<String>(),
         );
         set("inter.broker.listener.name", "PLAINTEXT".into());
         set("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256".into());
@@ -613,7 +692,7 @@ impl Peer {
         let text: String = lines.iter().map(|(k, v)| format!("{k}={}\n", v.as_str().unwrap())).collect();
         fs::write(dir.path().join("server.properties"), text).unwrap();
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { clear: at(clear), sasl: at(sasl), controller, dir, is_kafka, broker: None }
+        Self { clear: at(clear), sasl: at(sasl), controller, dir, is_kafka, broker: None, doors: Vec::new() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer to a fetch: a message with gaps, and the file ranges that fill them.
 
+use super::Terms;
 use super::evaluate::{Finding, Found, Outcome};
 use crate::handlers::{RequestContext, Responder, Response};
 use crate::log::segment::FileRange;
@@ -22,8 +23,9 @@ pub(super) fn respond(
     responder: Responder,
     session_id: i32,
     mut found: Found,
-    isolation: IsolationLevel,
+    terms: &Terms,
 ) -> Response {
+    let isolation = terms.isolation;
     let mut response = FetchResponse { session_id, ..Default::default() };
     let mut files = Vec::new();
     for finding in in_order(&mut found) {
@@ -40,6 +42,10 @@ pub(super) fn respond(
                 partitions: vec![partition],
             }),
         }
+    }
+    if terms.replica.is_some() {
+        // A replica knows where brokers are.
+        response.node_endpoints.clear();
     }
     responder.respond_with_files(&response, files)
 }
