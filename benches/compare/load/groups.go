@@ -10,6 +10,7 @@ import (
 	"os"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -138,6 +139,28 @@ func all(members []*member, do func(*member)) {
 	done.Wait()
 }
 
+// settle has everybody in one generation. Whoever is in before the others come has to come back for them.
+func settle(everybody []*member) {
+	var in atomic.Int64
+	all(everybody, func(m *member) {
+		m.join(*group)
+		in.Add(1)
+		for {
+			switch err := m.heartbeat(*group); err {
+			case nil:
+				if in.Load() == int64(len(everybody)) {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			case kerr.RebalanceInProgress:
+				m.join(*group)
+			default:
+				fail(err)
+			}
+		}
+	})
+}
+
 func memoryMiB() float64 {
 	if *pid == 0 {
 		return 0
@@ -159,7 +182,7 @@ func members() {
 		everybody = append(everybody, newMember())
 	}
 	coordinator(everybody[0], *group)
-	all(everybody, func(m *member) { m.join(*group) })
+	settle(everybody)
 	var times, cpus []float64
 	for range 5 {
 		cpu, start := brokerCPU(), time.Now()
