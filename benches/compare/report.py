@@ -69,13 +69,17 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
+def part(ratio):
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
+
+
 def cells(row):
     middles = [statistics.median(values) for values in (row.ours, row.theirs)]
     brackets = [f" ({number(rate)} {row.rates[0]})" if row.rates else "" for rate in (row.rates or (0, 0, 0))[1:]]
     low, high = row.bounds
-    spread = f"{low:.2f} to {high:.2f}" if row.pairs > 1 else "-"
+    spread = f"{part(low)} to {part(high)}" if row.pairs > 1 else "-"
     limit = (number(row.limit), f"{middles[0] / row.limit:.1f}") if row.limit else ("", "")
-    return [f"{row.name}, {row.unit}", number(middles[1]) + brackets[1], number(middles[0]) + brackets[0], f"{row.ratio:.2f}", spread, *limit]
+    return [f"{row.name}, {row.unit}", number(middles[1]) + brackets[1], number(middles[0]) + brackets[0], part(row.ratio), spread, *limit]
 
 
 HEAD = ["", "Apache Kafka 4.3.1", "Schloss", "ratio", "its bounds", "limit", "× limit"]
@@ -113,6 +117,6 @@ def picture(rows):
         out.append(f'<rect x="{left}" y="{y + 2}" width="{max(x(row.ratio) - left, 1):.0f}" height="13" fill="#4878a8"/>')
         if row.pairs > 1:
             out.append(f'<line x1="{x(bounds[0]):.0f}" x2="{x(bounds[1]):.0f}" y1="{y + 8.5}" y2="{y + 8.5}" stroke="#102030" stroke-width="2"/>')
-        out.append(f'<text x="{left + width + 10}" y="{y + 12}">{row.ratio:.2f}</text>')
+        out.append(f'<text x="{left + width + 10}" y="{y + 12}">{part(row.ratio)}</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
