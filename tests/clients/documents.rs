@@ -23,7 +23,7 @@ enum Way {
 }
 
 /// By the block's first line. The page of `transcripts.rs` has blocks of another kind.
-const BLOCKS: [(&str, Way); 15] = [
+const BLOCKS: [(&str, Way); 16] = [
     ("cargo run --release -- quickstart", Way::Elsewhere("quickstart.rs, by the binary that was built")),
     ("echo hello | schloss produce demo", Way::Quickstart),
     ("echo hello | kcat -F schloss-data/clients/demo.kcat.conf -P -t demo", Way::Quickstart),
@@ -37,6 +37,7 @@ const BLOCKS: [(&str, Way); 15] = [
     ("kafka-acls --bootstrap-server", Way::Quickstart),
     ("tests/tools/install", Way::Elsewhere("the install step of .ci/run; the figures take an hour")),
     ("cargo bench --bench attack", Way::Elsewhere("by hand: ten thousand connections are not for every machine")),
+    ("cargo bench --bench timing", Way::Elsewhere("by hand: a release build and a quiet machine")),
     ("listeners=SSL://", Way::Elsewhere("properties, not commands: tests/broker/attacks/certificates.rs")),
     ("schloss quickstart", Way::Elsewhere("transcripts.rs")),
 ];
