@@ -404,7 +404,7 @@ fn respond(
             let mut answer = match &partition.state {
                 Some(State::Refused { code, message }) => failed(partition.index, *code, message.map(ByteString::from)),
                 Some(State::Enqueued) | None => match outcomes.next() {
-                    Some(outcome) => answered(&topic.name, partition.index, outcome),
+                    Some(outcome) => answered(context, &topic.name, partition.index, outcome),
                     None => failed(partition.index, ErrorCode::UnknownServerError, None),
                 },
             };
@@ -447,7 +447,12 @@ fn failed(index: i32, code: ErrorCode, error_message: Option<ByteString>) -> Par
     }
 }
 
-fn answered(topic: &TopicName, index: i32, outcome: PartitionOutcome) -> PartitionProduceResponse {
+fn answered(
+    context: &RequestContext<'_>,
+    topic: &TopicName,
+    index: i32,
+    outcome: PartitionOutcome,
+) -> PartitionProduceResponse {
     let error = match outcome {
         Ok(appended) => {
             return PartitionProduceResponse {
@@ -472,6 +477,7 @@ fn answered(topic: &TopicName, index: i32, outcome: PartitionOutcome) -> Partiti
                 batch_index_error_message: Some(text.into()),
             })
             .collect();
+        context.report_refused_records(&partition, error);
     }
     tracing::debug!(target: "schloss.handlers", topic = topic.as_str(), index, %error, "records refused");
     answer

@@ -31,7 +31,7 @@ use super::{machine, tasks};
 use crate::config::authorization::AuthorizerKind;
 use crate::config::{BrokerConfig, Profile};
 use crate::controller::{ControllerError, ControllerRegistration, ControllerRequest, ControllerResponse, Random};
-use crate::handlers::context::{ControllerClient, GroupTopicLines, TransactionLines};
+use crate::handlers::context::{ControllerClient, GroupTopicLines, ProducerLines};
 use crate::handlers::{self, Settings};
 use crate::log::log_dir::{LogDir, OfflineListener};
 use crate::log::manager::{LoadError, LogManager, Placement, StartError as LogDirsError, StartLogDirs};
@@ -359,7 +359,7 @@ impl Parts {
             certificates: Arc::clone(&self.obeying.certificates),
             replicas: Arc::clone(&self.replicas),
             producer_ids: Arc::clone(&producer_ids) as _,
-            transaction_lines: TransactionLines::default(),
+            producer_lines: ProducerLines::default(),
             groups: Arc::new(groups),
             group_topic_lines: GroupTopicLines::default(),
             clock: Arc::clone(&self.clock),

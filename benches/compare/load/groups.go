@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
@@ -20,7 +21,9 @@ import (
 // A member of a group, as the protocol sees it: one connection, one request at a time.
 type member struct {
 	conn       net.Conn
+	answers    *bufio.Reader
 	format     *kmsg.RequestFormatter
+	buffer     []byte
 	id         string
 	generation int32
 	round      byte
@@ -29,48 +32,84 @@ type member struct {
 func newMember() *member {
 	conn, err := net.Dial("tcp", *bootstrap)
 	fail(err)
-	return &member{conn: conn, format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("load"))}
+	format := kmsg.NewRequestFormatter(kmsg.FormatterClientID("load"))
+	return &member{conn: conn, answers: bufio.NewReader(conn), format: format}
 }
 
-// ask sends a request of a version without tagged fields and waits for its answer.
-func (m *member) ask(request kmsg.Request, version int16) kmsg.Response {
+// send sends a request of a version without tagged fields.
+func (m *member) send(request kmsg.Request, version int16) {
 	request.SetVersion(version)
-	_, err := m.conn.Write(m.format.AppendRequest(nil, request, 1))
+	m.buffer = m.format.AppendRequest(m.buffer[:0], request, 1)
+	_, err := m.conn.Write(m.buffer)
 	fail(err)
+}
+
+// receive waits for the answer to the last request.
+func (m *member) receive(response kmsg.Response, version int16) {
 	var length [4]byte
-	_, err = io.ReadFull(m.conn, length[:])
+	_, err := io.ReadFull(m.answers, length[:])
 	fail(err)
 	frame := make([]byte, binary.BigEndian.Uint32(length[:]))
-	_, err = io.ReadFull(m.conn, frame)
+	_, err = io.ReadFull(m.answers, frame)
 	fail(err)
-	response := request.ResponseKind()
 	response.SetVersion(version)
 	fail(response.ReadFrom(frame[4:]))
-	return response
 }
 
+const joinVersion, syncVersion, heartbeatVersion, commitVersion = 5, 3, 3, 7
+
+func (m *member) sendJoin(group string) {
+	request := kmsg.NewPtrJoinGroupRequest()
+	request.Group, request.MemberID, request.ProtocolType = group, m.id, "consumer"
+	request.SessionTimeoutMillis, request.RebalanceTimeoutMillis = 600_000, 60_000
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	// Metadata that changes calls for a new generation, as a leader's coming back does.
+	subscription := kmsg.NewConsumerMemberMetadata()
+	subscription.Topics, subscription.UserData = []string{*topic}, bytes.Repeat([]byte{m.round}, 80)
+	protocol.Name, protocol.Metadata = "range", subscription.AppendTo(nil)
+	request.Protocols = append(request.Protocols, protocol)
+	m.send(request, joinVersion)
+}
+
+// joined tells whom the member has to give shares to, and what it was refused for.
+func (m *member) joined() ([]kmsg.JoinGroupResponseMember, error) {
+	var answer kmsg.JoinGroupResponse
+	m.receive(&answer, joinVersion)
+	m.id, m.generation = answer.MemberID, answer.Generation
+	return answer.Members, kerr.ErrorForCode(answer.ErrorCode)
+}
+
+func (m *member) sendSync(group string, members []kmsg.JoinGroupResponseMember) {
+	request := kmsg.NewPtrSyncGroupRequest()
+	request.Group, request.MemberID, request.Generation = group, m.id, m.generation
+	for _, other := range members {
+		assignment := kmsg.NewSyncGroupRequestGroupAssignment()
+		assignment.MemberID, assignment.MemberAssignment = other.MemberID, make([]byte, 100)
+		request.GroupAssignment = append(request.GroupAssignment, assignment)
+	}
+	m.send(request, syncVersion)
+}
+
+func (m *member) synced() error {
+	var answer kmsg.SyncGroupResponse
+	m.receive(&answer, syncVersion)
+	return kerr.ErrorForCode(answer.ErrorCode)
+}
+
+// join goes on until the member has its share.
 func (m *member) join(group string) {
 	for {
-		request := kmsg.NewPtrJoinGroupRequest()
-		request.Group, request.MemberID, request.ProtocolType = group, m.id, "consumer"
-		request.SessionTimeoutMillis, request.RebalanceTimeoutMillis = 600_000, 60_000
-		protocol := kmsg.NewJoinGroupRequestProtocol()
-		// Metadata that changes calls for a new generation, as a leader's coming back does.
-		subscription := kmsg.NewConsumerMemberMetadata()
-		subscription.Topics, subscription.UserData = []string{*topic}, bytes.Repeat([]byte{m.round}, 80)
-		protocol.Name, protocol.Metadata = "range", subscription.AppendTo(nil)
-		request.Protocols = append(request.Protocols, protocol)
-		answer := m.ask(request, 5).(*kmsg.JoinGroupResponse)
-		m.id = answer.MemberID
-		switch err := kerr.ErrorForCode(answer.ErrorCode); err {
+		m.sendJoin(group)
+		members, err := m.joined()
+		switch err {
 		case nil:
-			m.generation = answer.Generation
-			var members []kmsg.JoinGroupResponseMember
-			if answer.LeaderID == answer.MemberID {
-				members = answer.Members
-			}
-			if m.sync(group, members) {
+			m.sendSync(group, members)
+			err := m.synced()
+			if err == nil {
 				return
+			}
+			if err != kerr.RebalanceInProgress {
+				fail(err)
 			}
 		case kerr.MemberIDRequired:
 		case kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator:
@@ -81,38 +120,32 @@ func (m *member) join(group string) {
 	}
 }
 
-// sync is false if a new generation has begun.
-func (m *member) sync(group string, members []kmsg.JoinGroupResponseMember) bool {
-	request := kmsg.NewPtrSyncGroupRequest()
-	request.Group, request.MemberID, request.Generation = group, m.id, m.generation
-	for _, other := range members {
-		assignment := kmsg.NewSyncGroupRequestGroupAssignment()
-		assignment.MemberID, assignment.MemberAssignment = other.MemberID, make([]byte, 100)
-		request.GroupAssignment = append(request.GroupAssignment, assignment)
-	}
-	err := kerr.ErrorForCode(m.ask(request, 3).(*kmsg.SyncGroupResponse).ErrorCode)
-	if err == kerr.RebalanceInProgress {
-		return false
-	}
-	fail(err)
-	return true
-}
-
-func (m *member) heartbeat(group string) error {
+func (m *member) sendHeartbeat(group string) {
 	request := kmsg.NewPtrHeartbeatRequest()
 	request.Group, request.MemberID, request.Generation = group, m.id, m.generation
-	return kerr.ErrorForCode(m.ask(request, 3).(*kmsg.HeartbeatResponse).ErrorCode)
+	m.send(request, heartbeatVersion)
 }
 
-func (m *member) commit(group, topic string) {
+func (m *member) beaten() error {
+	var answer kmsg.HeartbeatResponse
+	m.receive(&answer, heartbeatVersion)
+	return kerr.ErrorForCode(answer.ErrorCode)
+}
+
+func (m *member) sendCommit(group, topic string) {
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group, request.MemberID, request.Generation = group, m.id, m.generation
 	partition := kmsg.NewOffsetCommitRequestTopicPartition()
 	of := kmsg.NewOffsetCommitRequestTopic()
 	of.Topic, of.Partitions = topic, append(of.Partitions, partition)
 	request.Topics = append(request.Topics, of)
-	answer := m.ask(request, 7).(*kmsg.OffsetCommitResponse)
-	fail(kerr.ErrorForCode(answer.Topics[0].Partitions[0].ErrorCode))
+	m.send(request, commitVersion)
+}
+
+func (m *member) committed() error {
+	var answer kmsg.OffsetCommitResponse
+	m.receive(&answer, commitVersion)
+	return kerr.ErrorForCode(answer.Topics[0].Partitions[0].ErrorCode)
 }
 
 // coordinator makes the topic of positions and waits for the group's part of it.
@@ -120,33 +153,37 @@ func coordinator(m *member, group string) {
 	for {
 		request := kmsg.NewPtrFindCoordinatorRequest()
 		request.CoordinatorKey = group
-		if m.ask(request, 2).(*kmsg.FindCoordinatorResponse).ErrorCode == 0 {
+		m.send(request, 2)
+		var answer kmsg.FindCoordinatorResponse
+		m.receive(&answer, 2)
+		if answer.ErrorCode == 0 {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func all(members []*member, do func(*member)) {
-	var done sync.WaitGroup
+// round has everybody's request sent before anybody's answer is looked at, all by one thread: the time is the broker's.
+func round(members []*member, ask func(*member), answered func(*member)) {
 	for _, m := range members {
-		done.Add(1)
-		go func() {
-			do(m)
-			done.Done()
-		}()
+		ask(m)
 	}
-	done.Wait()
+	for _, m := range members {
+		answered(m)
+	}
 }
 
 // settle has everybody in one generation. Whoever is in before the others come has to come back for them.
 func settle(everybody []*member) {
 	var in atomic.Int64
-	all(everybody, func(m *member) {
+	var done sync.WaitGroup
+	alone := func(m *member) {
+		defer done.Done()
 		m.join(*group)
 		in.Add(1)
 		for {
-			switch err := m.heartbeat(*group); err {
+			m.sendHeartbeat(*group)
+			switch err := m.beaten(); err {
 			case nil:
 				if in.Load() == int64(len(everybody)) {
 					return
@@ -158,7 +195,12 @@ func settle(everybody []*member) {
 				fail(err)
 			}
 		}
-	})
+	}
+	for _, m := range everybody {
+		done.Add(1)
+		go alone(m)
+	}
+	done.Wait()
 }
 
 func memoryMiB() float64 {
@@ -174,7 +216,7 @@ func memoryMiB() float64 {
 }
 
 // members is one group of --count: rebalances of all of them, from the first one's coming back to the last one's share, and
-// rounds of heartbeats. Every member joins at once, as after a heartbeat that says so.
+// rounds of heartbeats. All join at once, as after a heartbeat that says so.
 func members() {
 	before := memoryMiB()
 	var everybody []*member
@@ -186,10 +228,16 @@ func members() {
 	var times, cpus []float64
 	for range 5 {
 		cpu, start := brokerCPU(), time.Now()
-		all(everybody, func(m *member) {
+		join := func(m *member) {
 			m.round++
-			m.join(*group)
+			m.sendJoin(*group)
+		}
+		round(everybody, join, func(m *member) {
+			members, err := m.joined()
+			fail(err)
+			m.sendSync(*group, members)
 		})
+		round(everybody, func(*member) {}, func(m *member) { fail(m.synced()) })
 		times, cpus = append(times, time.Since(start).Seconds()), append(cpus, brokerCPU()-cpu)
 	}
 	generation := everybody[0].generation
@@ -200,7 +248,7 @@ func members() {
 	}
 	beats := brokerCPU()
 	for range 10 {
-		all(everybody, func(m *member) { fail(m.heartbeat(*group)) })
+		round(everybody, func(m *member) { m.sendHeartbeat(*group) }, func(m *member) { fail(m.beaten()) })
 	}
 	print(map[string]float64{
 		"seconds": median(times), "broker_cpu_seconds": median(cpus),
@@ -208,28 +256,39 @@ func members() {
 	})
 }
 
-// groups are --count groups of one member each, made by 50 connections: two joins, a sync and a commit for each.
+// groups are --count groups of one member each, over 50 connections: two joins, a sync and a commit for each.
 func groups() {
 	before := memoryMiB()
-	const connections = 50
-	first := newMember()
-	coordinator(first, *group)
-	cpu, start := brokerCPU(), time.Now()
-	var done sync.WaitGroup
-	for n := range connections {
-		done.Add(1)
-		go func() {
-			defer done.Done()
-			m := newMember()
-			for i := n; i < *count; i += connections {
-				name := fmt.Sprintf("%s-%d", *group, i)
-				m.id = ""
-				m.join(name)
-				m.commit(name, *topic)
-			}
-		}()
+	var everybody []*member
+	for range 50 {
+		everybody = append(everybody, newMember())
 	}
-	done.Wait()
+	coordinator(everybody[0], *group)
+	warm := *everybody[0]
+	warm.join(*group) // waits until the coordinator has read its part
+	cpu, start := brokerCPU(), time.Now()
+	for made := 0; made < *count; made += len(everybody) {
+		names := map[*member]string{}
+		for i, m := range everybody {
+			m.id, names[m] = "", fmt.Sprintf("%s-%d", *group, made+i)
+		}
+		join := func(m *member) { m.sendJoin(names[m]) }
+		round(everybody, join, func(m *member) {
+			if _, err := m.joined(); err != kerr.MemberIDRequired {
+				fail(err)
+			}
+		})
+		round(everybody, join, func(m *member) {
+			members, err := m.joined()
+			fail(err)
+			m.sendSync(names[m], members)
+		})
+		round(everybody, func(*member) {}, func(m *member) {
+			fail(m.synced())
+			m.sendCommit(names[m], *topic)
+		})
+		round(everybody, func(*member) {}, func(m *member) { fail(m.committed()) })
+	}
 	print(map[string]float64{
 		"seconds": time.Since(start).Seconds(), "broker_cpu_seconds": brokerCPU() - cpu,
 		"memory_mib": memoryMiB(), "grown_mib": memoryMiB() - before,

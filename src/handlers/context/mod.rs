@@ -21,7 +21,7 @@ pub use cluster::{BrokerView, Features, SupportedFeature};
 pub(crate) use groups::NoGroups;
 pub use groups::{GroupListing, GroupTopicLines, Groups};
 pub use leaders::{CurrentLeader, KnownTopic};
-pub use producers::{ProducerIds, TransactionLines};
+pub use producers::{ProducerIds, ProducerLines};
 pub use quotas::{QuotaEntry, QuotaFilter};
 pub use topics::{PartitionView, TopicAdmission, TopicRef, TopicView};
 
@@ -87,7 +87,7 @@ pub struct Broker {
     pub certificates: Arc<Certificates>,
     /// Ids for idempotent producers.
     pub producer_ids: Arc<dyn ProducerIds>,
-    pub transaction_lines: TransactionLines,
+    pub producer_lines: ProducerLines,
     /// The group coordinator.
     pub groups: Arc<dyn Groups>,
     pub group_topic_lines: GroupTopicLines,

@@ -6,16 +6,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::RequestContext;
+use crate::log::validator::RecordError;
 use crate::model::acl::AclOperation;
 use crate::model::producer::ProducerId;
 use crate::model::resource::ResourceType;
-use crate::model::time::Mono;
+use crate::model::topic::{TopicName, TopicPartition};
 use crate::telemetry::once_per::OncePer;
 use crate::telemetry::printable::Printable;
 
-/// How often one principal's transactional ids get a line.
+/// How often one principal gets a line of a kind.
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
-/// Principals that are remembered for it.
+/// Principals, and topics they write to, that are remembered for it.
 const REMEMBERED: usize = 1000;
 
 /// Ids for idempotent producers, out of blocks that the controller gave this broker (KIP-730).
@@ -24,21 +25,19 @@ pub trait ProducerIds: Send + Sync + std::fmt::Debug {
     fn next(&self) -> Option<ProducerId>;
 }
 
-/// Writes down who wanted transactions, once a while.
+/// Writes down whose records were refused and who wanted transactions, once a while each.
 #[derive(Debug)]
-pub struct TransactionLines {
-    lines: Mutex<OncePer<Arc<str>>>,
+pub struct ProducerLines {
+    transactions: Mutex<OncePer<Arc<str>>>,
+    records: Mutex<OncePer<(Arc<str>, TopicName)>>,
 }
 
-impl Default for TransactionLines {
+impl Default for ProducerLines {
     fn default() -> Self {
-        Self { lines: Mutex::new(OncePer::new(LINE_INTERVAL, REMEMBERED)) }
-    }
-}
-
-impl TransactionLines {
-    fn permit(&self, principal: Arc<str>, now: Mono) -> Option<u64> {
-        self.lines.lock().permit(principal, now)
+        Self {
+            transactions: Mutex::new(OncePer::new(LINE_INTERVAL, REMEMBERED)),
+            records: Mutex::new(OncePer::new(LINE_INTERVAL, REMEMBERED)),
+        }
     }
 }
 
@@ -54,7 +53,8 @@ impl RequestContext<'_> {
     /// TRANSACTIONAL_ID_AUTHORIZATION_FAILED, the one answer after which clients do not try again for ever.
     pub fn report_transactions_unavailable(&self, transactional_id: &str) {
         let principal = self.principal().to_string();
-        if self.broker.transaction_lines.permit(principal.as_str().into(), self.broker.clock.mono()).is_some() {
+        let mut lines = self.broker.producer_lines.transactions.lock();
+        if lines.permit(principal.as_str().into(), self.broker.clock.mono()).is_some() {
             tracing::warn!(
                 target: "schloss.transactions",
                 "{}: transactional id {} of {} was refused. No ACL forbids it: transactions are not available yet",
@@ -63,5 +63,21 @@ impl RequestContext<'_> {
                 Printable::new(&principal),
             );
         }
+    }
+
+    /// Tells the operator whose records for a topic are no good and why: Kafka's answer has a code for most, and no text.
+    pub fn report_refused_records(&self, partition: &TopicPartition, error: &RecordError) {
+        let principal = self.principal().to_string();
+        let mut lines = self.broker.producer_lines.records.lock();
+        let key = (principal.as_str().into(), partition.topic.clone());
+        let Some(held_back) = lines.permit(key, self.broker.clock.mono()) else { return };
+        let more = if held_back > 0 { format!(" ({held_back} more like it)") } else { String::new() };
+        tracing::warn!(
+            target: "schloss.handlers",
+            "Produce: records of {} from {} for {partition} were refused, {}: {error}{more}",
+            Printable::new(&principal),
+            self.connection.host,
+            error.code().name(),
+        );
     }
 }

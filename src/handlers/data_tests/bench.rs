@@ -94,7 +94,7 @@ impl House {
             logins: Arc::new(Logins::new(Verifier::new(1, FailureDelay::Fixed(Duration::ZERO)), [])),
             certificates: Arc::default(),
             producer_ids: Arc::new(Ids(AtomicI64::new(4000))),
-            transaction_lines: Default::default(),
+            producer_lines: Default::default(),
             groups: Arc::new(crate::handlers::context::NoGroups),
             group_topic_lines: Default::default(),
             clock: Arc::clone(bench.replicas.clock()),

@@ -95,7 +95,7 @@ fn house(max_reauth: Duration) -> House {
         logins: Arc::new(Logins::new(verifier, [(name.clone(), logins)])),
         certificates: Arc::default(),
         producer_ids: Arc::new(NoIds),
-        transaction_lines: Default::default(),
+        producer_lines: Default::default(),
         groups: Arc::new(crate::handlers::context::NoGroups),
         group_topic_lines: Default::default(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,

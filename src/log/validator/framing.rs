@@ -1,7 +1,8 @@
 //! Is there exactly one v2 batch? (`ProduceRequest.validateRecords` over `ByteBufferLogInputStream`)
 
 use super::RecordError;
-use crate::protocol::record_batch::{BatchHeader, LOG_OVERHEAD, MAGIC_V2};
+use crate::model::compression::CompressionType;
+use crate::protocol::record_batch::{Attributes, BatchHeader, LOG_OVERHEAD, MAGIC_V2};
 
 /// The length of the smallest record of any format.
 const SMALLEST_RECORD: i32 = 14;
@@ -9,6 +10,7 @@ const SMALLEST_RECORD: i32 = 14;
 const MAGIC_END: usize = 17;
 const MAGIC_AT: usize = 16;
 const LENGTH_AT: usize = 8;
+const ATTRIBUTES_AT: usize = 21;
 
 /// What stands at the front of some bytes, of whichever format.
 enum Front {
@@ -27,12 +29,13 @@ pub(super) fn only_batch(input: &[u8], zstd_allowed: bool) -> Result<BatchHeader
     if magic != MAGIC_V2 {
         return Err(RecordError::OldMagic(magic));
     }
-    let header = BatchHeader::parse(input).map_err(|_| RecordError::Damaged)?;
-    if !zstd_allowed && header.codec() == Some(crate::model::compression::CompressionType::Zstd) {
+    // Kafka asks this of a batch that is too short for its header too.
+    let attributes = input.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk).map(|bytes| i16::from_be_bytes(*bytes));
+    if !zstd_allowed && attributes.and_then(|bits| Attributes(bits).codec()) == Some(CompressionType::Zstd) {
         return Err(RecordError::ZstdTooEarly);
     }
     match front(input.get(size..).unwrap_or(&[])) {
-        Ok(Front::Incomplete) => Ok(header),
+        Ok(Front::Incomplete) => BatchHeader::parse(input).map_err(|_| RecordError::Damaged),
         Ok(Front::Batch { .. }) => Err(RecordError::MoreBatches),
         Err(_) => Err(RecordError::Damaged),
     }

@@ -8,6 +8,7 @@
 mod acls;
 mod admin;
 mod certificates;
+mod crowds;
 mod framing;
 mod groups;
 mod payloads;
@@ -174,14 +175,18 @@ impl World {
 
     /// The broker's resident memory.
     fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.broker.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        resident_kib(self.broker.pid())
     }
 
     fn create_topic(&self, name: &str) -> i16 {
         create_topic(&mut self.login("admin"), name)
     }
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn create_topic<S: Read + Write>(client: &mut Client<S>, name: &str) -> i16 {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use schloss::model::compression::CompressionType;
 use schloss::protocol::api::ApiKey;
 use schloss::protocol::compression::Compressor;
+use schloss::protocol::messages::produce_request::ProduceRequest;
 use schloss::protocol::messages::produce_response::ProduceResponse;
 
 use super::records::{ATTRIBUTES, PRODUCER_ID, batch, changed, produce, put, to_topic};
@@ -86,7 +87,11 @@ fn payloads_that_are_garbage() {
     cases.push(("zstd with a dictionary", payload(4, b"\x28\xb5\x2f\xfd\x01\x58\x07\x01\x00\x00")));
     refused("t82", CORRUPT_MESSAGE, &cases);
     let output = world().broker.output();
-    assert!(!output.contains("stack"), "a stack trace in the log");
+    let lines: Vec<_> = output.lines().filter(|line| line.contains("t82-0")).collect();
+    assert_eq!(lines.len(), 1, "one line for all of them: {lines:#?}");
+    for part in ["User:admin", "127.0.0.1", "CORRUPT_MESSAGE", "gzip"] {
+        assert!(lines[0].contains(part), "{}", lines[0]);
+    }
 }
 
 /// Case 83 (CVE-2023-34455): a chunk that declares 2 GiB.
@@ -124,7 +129,8 @@ fn lz4_frames_that_reach_too_far() {
     refused("t84", CORRUPT_MESSAGE, &cases.map(|(what, bytes)| (what, payload(3, &bytes))));
 }
 
-/// Case 86: what only coordinators write, and producers that nobody is. Kafka takes the last two.
+/// Case 86: what only coordinators write, and producers that nobody is. Kafka takes the last two, and so do we what has a
+/// transactional id beside it and is no transaction.
 #[test]
 fn batches_of_nobody() {
     let control = changed(|batch| batch[ATTRIBUTES + 1] = 0x20);
@@ -144,4 +150,17 @@ fn batches_of_nobody() {
     };
     let cases = [("producer id -2", of_producer(-2, 0)), ("an id without an epoch", of_producer(5, -1))];
     refused("t86.producer", INVALID_RECORD, &cases);
+
+    let mut client = world().login("admin");
+    assert_eq!(create_topic(&mut client, "t86.named"), 0);
+    let mut named = |records: Bytes| {
+        let request = ProduceRequest { transactional_id: Some("t86".into()), ..to_topic("t86.named", 1, records) };
+        let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &request).unwrap();
+        let partition = &answer.responses[0].partition_responses[0];
+        (partition.error_code, partition.base_offset)
+    };
+    assert_eq!(named(batch()), (0, 0), "a plain batch beside a transactional id");
+    let in_name_only = changed(|batch| batch[ATTRIBUTES + 1] = 0x10);
+    assert_eq!(named(in_name_only), (TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1), "a transaction of no producer");
+    assert_eq!(named(batch()), (0, 1), "something was kept");
 }

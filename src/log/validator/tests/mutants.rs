@@ -106,6 +106,15 @@ fn record(chance: &mut Chance, index: i64, timestamp: i64, once_in: usize) -> Ve
     record
 }
 
+/// One record with a value that nearly any codec makes small.
+fn bomb(chance: &mut Chance) -> Vec<u8> {
+    let value = vec![0; chance.one_of(&[5_000, 19_900, 20_000, 40_000, 300_000])];
+    let mut body = vec![0, 0, 0, 2, b'k'];
+    sized(chance, Some(&value), usize::MAX, &mut body);
+    body.push(0);
+    [varint(i64::try_from(body.len()).unwrap()), body].concat()
+}
+
 /// Bits and bytes changed, taken away, put in or doubled.
 fn damage(chance: &mut Chance, bytes: &mut Vec<u8>) {
     let at = chance.below(bytes.len() + 1);
@@ -124,7 +133,7 @@ pub(super) fn request(chance: &mut Chance) -> Vec<u8> {
     let wrong = chance.below(8);
     let in_records = if wrong == 1 { 12 } else { usize::MAX };
     let codec = chance.one_of(&[CODECS[0], CODECS[0], CODECS[1], CODECS[2], CODECS[3], CODECS[4]]);
-    let count = chance.one_of(&[1, 1, 2, 3, 20]);
+    let mut count = if chance.once_in(200) { 700 } else { chance.one_of(&[1, 1, 2, 3, 20]) };
     let base_timestamp = NOW + chance.one_of(&[0, 0, -1_000, -90_000, 1_000, 7_200_000]);
     let mut payload = Vec::new();
     let mut max_timestamp = -1;
@@ -132,6 +141,10 @@ pub(super) fn request(chance: &mut Chance) -> Vec<u8> {
         let timestamp = chance.one_of(&[0, 1, index, -5, 3_600_001]);
         max_timestamp = max_timestamp.max(base_timestamp + timestamp);
         payload.extend(record(chance, index, timestamp, in_records));
+    }
+    if wrong == 6 && chance.once_in(4) {
+        payload = bomb(chance);
+        (count, max_timestamp) = (1, base_timestamp);
     }
     if wrong == 2 {
         damage(chance, &mut payload);
