@@ -177,6 +177,9 @@ fn compared(bytes: &[u8], rules: &Rules, ours: &Result<ValidatedBatch, RecordErr
         {
             Some("a few bytes too large, compressed anew; taken there".to_owned())
         }
+        Err(RecordError::TooLarge { .. }) if is_anew && kafka == "-1" && has_time_before_1970(bytes) => {
+            Some("too large, compressed anew; -1 there for a timestamp before 1970".to_owned())
+        }
         Err(error) if error.code().code().to_string() == kafka => Some(format!("refused with {kafka}")),
         Err(error) => {
             let what = stricter(bytes, error, attributes, kafka)?;
