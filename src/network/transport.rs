@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::BufMut as _;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::network::frame::FrameReader;
@@ -205,7 +205,24 @@ impl Transport {
     fn try_fill_plain(&self, frames: &mut FrameReader) -> io::Result<Filled> {
         let mut spare = frames.spare();
         debug_assert!(spare.has_remaining_mut(), "an empty read looks like the end");
-        Ok(if self.stream.try_read_buf(&mut spare)? == 0 { Filled::Eof } else { Filled::Bytes })
+        // Not all that it may take, but what one read can fill.
+        let asked = spare.chunk_mut().len();
+        let read = self.drain(asked, || self.stream.try_read_buf(&mut spare))?;
+        Ok(if read == 0 { Filled::Eof } else { Filled::Bytes })
+    }
+
+    /// One read of at most `asked` bytes. A socket that had fewer is empty: it is not asked again before it says that there
+    /// is more.
+    fn drain(&self, asked: usize, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let mut outcome = Err(io::ErrorKind::WouldBlock.into());
+        let _ = self.stream.try_io(Interest::READABLE, || {
+            outcome = read();
+            match outcome {
+                Ok(count) if 0 < count && count < asked => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        outcome
     }
 
     fn try_fill_tls(&self, tls: &mut Tls, frames: &mut FrameReader, scratch: &mut Scratch) -> io::Result<Filled> {
@@ -231,7 +248,7 @@ impl Transport {
                 break Ok(Filled::Bytes);
             }
             let end = frames.room().min(INCOMING_BYTES).max(filled + 1);
-            match self.stream.try_read(&mut incoming[filled..end]) {
+            match self.drain(end - filled, || self.stream.try_read(&mut incoming[filled..end])) {
                 Ok(0) => ended = true,
                 Ok(count) => filled += count,
                 Err(_) if brought > 0 => break Ok(Filled::Bytes),

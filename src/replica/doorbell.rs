@@ -5,14 +5,18 @@
 //! [`Wakes`] and rings each runtime's [`Doorbell`] once. A task on the runtime ([`Doorbell::serve`]) then wakes the others
 //! where waking is only a push to a local queue.
 //!
+//! [`Belled`] does the same for a future whose waker somebody else keeps: whoever completes it, and many others with it,
+//! wakes its runtime once.
+//!
 //! Knows no runtime: it speaks `std::task`. A thread without a doorbell is woken directly.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
@@ -122,6 +126,48 @@ impl Sleeper {
     }
 }
 
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match &self.bell {
+            Some(bell) => bell.ring([self.waker.clone()]),
+            None => self.waker.wake_by_ref(),
+        }
+    }
+}
+
+/// A future that is completed by another thread: that thread rings this one's doorbell.
+#[derive(Debug)]
+pub struct Belled<F> {
+    inner: F,
+    /// The task that polled last, and what wakes it through the doorbell.
+    asleep: Option<(Waker, Waker)>,
+}
+
+impl<F> Belled<F> {
+    pub const fn new(inner: F) -> Self {
+        Self { inner, asleep: None }
+    }
+}
+
+impl<F: Future + Unpin> Future for Belled<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { inner, asleep } = &mut *self;
+        let (_, through_bell) = match asleep {
+            Some((task, _)) if !task.will_wake(context.waker()) => {
+                asleep.insert((context.waker().clone(), Arc::new(Sleeper::new(context)).into()))
+            }
+            asleep => asleep.get_or_insert_with(|| (context.waker().clone(), Arc::new(Sleeper::new(context)).into())),
+        };
+        Pin::new(inner).poll(&mut Context::from_waker(through_bell))
+    }
+}
+
 /// Tasks to wake when a drain is done, by runtime.
 #[derive(Debug, Default)]
 pub struct Wakes {
@@ -207,6 +253,37 @@ mod tests {
         wakes.push(sleeper(&bell, &task));
         wakes.flush();
         assert_eq!(bell.rings(), 2);
+    }
+
+    #[test]
+    fn futures_that_others_complete_are_one_ring() {
+        std::thread::spawn(|| {
+            let bell = Doorbell::install();
+            let (server, task) = (Arc::new(Count::default()), Arc::new(Count::default()));
+            let server_waker = Waker::from(server);
+            assert!(bell.poll_serve(&mut Context::from_waker(&server_waker)).is_pending());
+            let task_waker = Waker::from(Arc::clone(&task));
+            let mut context = Context::from_waker(&task_waker);
+            let (senders, mut waiting): (Vec<_>, Vec<_>) = (0..10)
+                .map(|number| {
+                    let (sender, receiver) = tokio::sync::oneshot::channel();
+                    ((number, sender), Belled::new(receiver))
+                })
+                .unzip();
+            for future in &mut waiting {
+                assert!(Pin::new(future).poll(&mut context).is_pending());
+            }
+            let others = std::thread::spawn(|| senders.into_iter().for_each(|(number, sender)| sender.send(number).unwrap()));
+            others.join().unwrap();
+            assert_eq!((bell.rings(), task.0.load(Ordering::SeqCst)), (1, 0));
+            assert!(bell.poll_serve(&mut Context::from_waker(&server_waker)).is_pending());
+            assert_eq!(task.0.load(Ordering::SeqCst), 10);
+            for (number, future) in waiting.iter_mut().enumerate() {
+                assert_eq!(Pin::new(future).poll(&mut context), Poll::Ready(Ok(number)));
+            }
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

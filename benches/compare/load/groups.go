@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -163,14 +164,23 @@ func coordinator(m *member, group string) {
 	}
 }
 
-// round has everybody's request sent before anybody's answer is looked at, all by one thread: the time is the broker's.
+// round has everybody's request sent before anybody's answer is looked at. Two hands are as many as there are cores here:
+// more of them cost more than the requests do, and the time is to be the broker's.
 func round(members []*member, ask func(*member), answered func(*member)) {
-	for _, m := range members {
-		ask(m)
+	var done sync.WaitGroup
+	for half := range slices.Chunk(members, (len(members)+1)/2) {
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			for _, m := range half {
+				ask(m)
+			}
+			for _, m := range half {
+				answered(m)
+			}
+		}()
 	}
-	for _, m := range members {
-		answered(m)
-	}
+	done.Wait()
 }
 
 // settle has everybody in one generation. Whoever is in before the others come has to come back for them.

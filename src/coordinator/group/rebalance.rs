@@ -129,9 +129,10 @@ impl Turn<'_, '_> {
     fn complete_join_or_wait(&mut self) {
         if self.group.all_joined() {
             self.complete_join();
-        } else {
+        } else if !self.timers.is_set(&self.id, &Slot::Join) {
+            // Who comes late moves nobody's deadline.
             let until = self.cx.now.plus(self.group.rebalance_timeout());
-            self.timers.set_if_none(&self.id, Timer::Join, until);
+            self.timers.set(&self.id, Timer::Join, until);
         }
     }
 

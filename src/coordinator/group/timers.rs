@@ -58,11 +58,8 @@ impl Timers {
         self.due.insert(place, (GroupId::clone(group), timer));
     }
 
-    /// Sets a deadline unless there is one for the same thing: who comes late moves nobody's deadline.
-    pub(super) fn set_if_none(&mut self, group: &GroupId, timer: Timer, at: Mono) {
-        if !self.armed.contains_key(&(GroupId::clone(group), timer.slot())) {
-            self.set(group, timer, at);
-        }
+    pub(super) fn is_set(&self, group: &GroupId, slot: &Slot) -> bool {
+        self.armed.contains_key(&(GroupId::clone(group), slot.clone()))
     }
 
     pub(super) fn cancel(&mut self, group: &GroupId, slot: &Slot) {

@@ -30,6 +30,7 @@ use crate::model::random::Random;
 use crate::model::time::{Clock, WallWatch};
 use crate::model::topic::{TopicId, TopicIdPartition, TopicName};
 use crate::protocol::messages::list_groups_response::ListedGroup;
+use crate::replica::doorbell::Belled;
 use crate::replica::manager::ReplicaManager;
 use crate::replica::partition::PartitionState;
 
@@ -110,6 +111,8 @@ impl GroupCoordinator {
         answered: oneshot::Receiver<Result<T, ErrorCode>>,
     ) -> BoxFuture<'static, Result<T, ErrorCode>> {
         let posted = self.mailbox.try_send(message).is_ok();
+        // The last member that joins has the answers of all of them ready at once.
+        let answered = Belled::new(answered);
         Box::pin(async move {
             if !posted {
                 return Err(ErrorCode::CoordinatorNotAvailable);
