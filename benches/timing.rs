@@ -2,7 +2,9 @@
 //! `SCHLOSS_TIMING_SAMPLES` for another number than a million.
 //!
 //! In process: the whole of a login that fails, for two kinds of claims in random turns; Welch's t over the samples below
-//! the common 95th percentile (dudect's way), beyond 4.5 means that the two can be told apart. Over loopback: a login that
+//! the common 95th percentile (dudect's way), beyond 4.5 means that the two can be told apart. It is asked of many sets of
+//! users with keys of their own: where a name stands among the others in one of them takes its time too, by a nanosecond or
+//! two, and says nothing of whether it exists. Over loopback: a login that
 //! fails at the real binary, two kinds in turns, and the ratio of the medians; beyond one percent the exit code is 1, as it is
 //! for a t beyond the bound.
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock")]
@@ -43,6 +45,10 @@ const RATIO: f64 = 1.01;
 
 const KNOWN: &str = "alice";
 const UNKNOWN: &str = "agnes";
+/// Sets of users, and how many of them. In each one name that exists and one that does not: more of them would end at
+/// different numbers of passwords, and that would tell of the processor's cache.
+const SETS: usize = 250;
+const USERS: usize = 16;
 const PASSWORD: &str = "a-long-password-of-alice";
 /// Wrong from its first letter, and only in its last.
 const FIRST_WRONG: &str = "X-long-password-of-alice";
@@ -60,30 +66,37 @@ impl Turns {
     }
 }
 
-fn logins() -> (ListenerName, Logins) {
-    let scram = Arc::new(ScramCredentials::new(&[5; 32]));
-    let users = ["alice", "bob", "carol", "dave"];
-    let credential = |user: &str| {
+fn logins(users: &[String], secret: u8) -> (ListenerName, Logins) {
+    let scram = Arc::new(ScramCredentials::new(&[secret; 32]));
+    let credential = |user: &String| {
         let (mechanism, salt) = (ScramMechanism::Sha256, b"sixteen-bytes-of");
         let credential = scram_keys::credential_from_password(mechanism, PASSWORD.as_bytes(), salt, 4096).unwrap();
-        (Arc::from(user), mechanism, credential)
+        (Arc::from(user.as_str()), mechanism, credential)
     };
-    scram.load(users.map(credential));
+    scram.load(users.iter().map(credential));
     let password = Secret::new(PASSWORD);
-    let plain = PlainUsers::new(users.map(|user| (user, &password))).unwrap();
+    let plain = PlainUsers::new(users.iter().map(|user| (user.as_str(), &password))).unwrap();
     let environment = Environment { scram, accept_doubled_nonce: true };
     let listener = ListenerLogins::new(SaslMechanism::ALL.to_vec(), Arc::new(plain), environment).unwrap();
     let name = ListenerName::new("SASL");
     (name.clone(), Logins::new(Verifier::new(1, FailureDelay::Fixed(Duration::ZERO)), [(name, listener)]))
 }
 
-struct Bench {
+struct Set {
     name: ListenerName,
     logins: Logins,
-    samples: usize,
+    known: String,
+    unknown: String,
 }
 
-impl Bench {
+impl Set {
+    fn new(number: u8) -> Self {
+        let users: Vec<_> = (0..USERS).map(|user| format!("user{number:03}{user:02}")).collect();
+        let (name, logins) = logins(&users, number);
+        let (known, unknown) = (users[0].clone(), format!("none{number:03}00"));
+        Self { name, logins, known, unknown }
+    }
+
     fn plain(&self, user: &str, password: &str) {
         let mut server = self.logins.start(&self.name, "PLAIN").unwrap();
         let Step::Verify(request) = server.step(format!("\0{user}\0{password}").as_bytes()) else { panic!() };
@@ -101,37 +114,39 @@ impl Bench {
         let Step::Verify(request) = server.step(last.as_bytes()) else { panic!() };
         assert!(matches!(black_box(self.logins.verify(&self.name, request)), Verdict::Refused(_)));
     }
+}
 
-    /// Welch's t of the two kinds, and their medians in nanoseconds.
-    fn compare(&self, what: &str, one: impl Fn(), other: impl Fn()) -> bool {
-        let mut turns = Turns(0x9e37_79b9_7f4a_7c15);
-        let mut times = [Vec::with_capacity(self.samples), Vec::with_capacity(self.samples)];
-        for _ in 0..self.samples.min(10_000) {
-            one();
-            other();
+/// Welch's t of the two kinds, and their medians in nanoseconds.
+fn compare(sets: &[Set], samples: usize, what: &str, kinds: [Kind; 2]) -> bool {
+    let mut turns = Turns(0x9e37_79b9_7f4a_7c15);
+    let mut times = [Vec::with_capacity(samples), Vec::with_capacity(samples)];
+    for set in sets {
+        let names = kinds.each_ref().map(|(exists, _)| if *exists { &set.known } else { &set.unknown });
+        for _ in 0..256 {
+            kinds.iter().zip(names).for_each(|((_, login), name)| login(set, name));
         }
-        while times[0].len() + times[1].len() < self.samples * 2 {
+        for _ in 0..samples * 2 / sets.len() {
             let kind = usize::from(turns.next());
+            let (name, login) = (names[kind], kinds[kind].1);
             let start = Instant::now();
-            if kind == 0 {
-                one()
-            } else {
-                other()
-            }
+            login(set, name);
             let ns = u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX);
             times[kind].push(ns);
         }
-        let mut all: Vec<u32> = times.iter().flatten().copied().collect();
-        all.sort_unstable();
-        let bound = all[all.len() / 100 * 95];
-        let cropped = times.each_ref().map(|times| Moments::of(times.iter().filter(|ns| **ns <= bound)));
-        let t = cropped[0].welch(&cropped[1]);
-        let medians = times.map(|mut times| median(&mut times));
-        let verdict = if t.abs() < T { "" } else { "  TOLD APART" };
-        println!("{what:68} {:7} {:7}  t {t:7.2}{verdict}", medians[0], medians[1]);
-        t.abs() < T
     }
+    let mut all: Vec<u32> = times.iter().flatten().copied().collect();
+    all.sort_unstable();
+    let bound = all[all.len() / 100 * 95];
+    let cropped = times.each_ref().map(|times| Moments::of(times.iter().filter(|ns| **ns <= bound)));
+    let t = cropped[0].welch(&cropped[1]);
+    let medians = times.map(|mut times| median(&mut times));
+    let verdict = if t.abs() < T { "" } else { "  TOLD APART" };
+    println!("{what:68} {:7} {:7}  t {t:7.2}{verdict}", medians[0], medians[1]);
+    t.abs() < T
 }
+
+/// Whether its names exist, and a login that fails.
+type Kind = (bool, fn(&Set, &str));
 
 struct Moments {
     count: f64,
@@ -222,31 +237,18 @@ fn over_loopback() -> bool {
 
 fn main() -> ExitCode {
     let samples = std::env::var("SCHLOSS_TIMING_SAMPLES").map_or(SAMPLES, |text| text.parse().expect("a number"));
-    let (name, logins) = logins();
-    let bench = Bench { name, logins, samples };
+    let sets: Vec<Set> = (0..SETS).map(|number| Set::new(u8::try_from(number).unwrap())).collect();
     println!("{:68} {:>7} {:>7}", format!("{samples} samples of each, medians in ns"), "one", "other");
+    let plain: fn(&Set, &str) = |set, name| set.plain(name, FIRST_WRONG);
+    let last_wrong: fn(&Set, &str) = |set, name| set.plain(name, LAST_WRONG);
+    let scram: fn(&Set, &str) = Set::scram;
     let in_process = [
-        bench.compare(
-            "nothing: the same claim twice",
-            || bench.plain(KNOWN, FIRST_WRONG),
-            || bench.plain(KNOWN, FIRST_WRONG),
-        ),
-        bench.compare(
-            "PLAIN: a user that exists, one that does not",
-            || bench.plain(KNOWN, FIRST_WRONG),
-            || bench.plain(UNKNOWN, FIRST_WRONG),
-        ),
-        bench.compare(
-            "PLAIN: wrong in the first letter, in the last",
-            || bench.plain(KNOWN, FIRST_WRONG),
-            || bench.plain(KNOWN, LAST_WRONG),
-        ),
-        bench.compare(
-            "SCRAM-SHA-256: a user that exists, one that does not",
-            || bench.scram(KNOWN),
-            || bench.scram(UNKNOWN),
-        ),
-    ];
+        ("nothing: the same claim twice", [(true, plain), (true, plain)]),
+        ("PLAIN: a user that exists, one that does not", [(true, plain), (false, plain)]),
+        ("PLAIN: wrong in the first letter, in the last", [(true, plain), (true, last_wrong)]),
+        ("SCRAM-SHA-256: a user that exists, one that does not", [(true, scram), (false, scram)]),
+    ]
+    .map(|(what, kinds)| compare(&sets, samples, what, kinds));
     let on_the_wire = over_loopback();
     if in_process == [true; 4] && on_the_wire { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -273,7 +273,8 @@ mod tests {
             for future in &mut waiting {
                 assert!(Pin::new(future).poll(&mut context).is_pending());
             }
-            let others = std::thread::spawn(|| senders.into_iter().for_each(|(number, sender)| sender.send(number).unwrap()));
+            let others =
+                std::thread::spawn(|| senders.into_iter().for_each(|(number, sender)| sender.send(number).unwrap()));
             others.join().unwrap();
             assert_eq!((bell.rings(), task.0.load(Ordering::SeqCst)), (1, 0));
             assert!(bell.poll_serve(&mut Context::from_waker(&server_waker)).is_pending());

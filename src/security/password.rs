@@ -121,11 +121,6 @@ impl StoredPassword {
         Ok(Self(Kind::Clear(Arc::new(ClearPassword::new(text.as_bytes())))))
     }
 
-    /// One that is nobody's.
-    pub(super) fn unguessable() -> Self {
-        Self(Kind::Clear(Arc::new(ClearPassword::new(&random_key()))))
-    }
-
     pub fn cost(&self) -> Option<HashCost> {
         match &self.0 {
             Kind::Clear(_) => None,
@@ -135,7 +130,7 @@ impl StoredPassword {
 }
 
 /// Zeros without randomness.
-fn random_key() -> [u8; 32] {
+pub(super) fn random_key() -> [u8; 32] {
     let mut key = [0; 32];
     let _ = rand::fill(&mut key);
     key
@@ -225,7 +220,7 @@ pub fn hash_password(password: &Secret) -> Result<String, HashError> {
 /// Work that blocks: one comparison that costs the same for a right, a wrong and an unknown user.
 #[derive(Debug)]
 pub struct PasswordCheck {
-    /// The user's, or nobody's.
+    /// The user's, or another's.
     stored: Option<StoredPassword>,
     is_known: bool,
     /// What a check costs on this listener, if it costs anything.

@@ -52,7 +52,8 @@ pub(super) struct Group {
     pub(super) protocol_type: Option<String>,
     pub(super) protocol_name: Option<String>,
     pub(super) leader: Option<MemberId>,
-    members: BTreeMap<MemberId, Member>,
+    /// Boxed: most groups have one or a few, and a node of the tree has room for eleven.
+    members: BTreeMap<MemberId, Box<Member>>,
     statics: BTreeMap<Arc<str>, MemberId>,
     /// Ids that were given out and did not come back yet.
     pub(super) pending_join: BTreeSet<MemberId>,
@@ -116,11 +117,11 @@ impl Group {
     }
 
     pub(super) fn member(&self, id: &str) -> Option<&Member> {
-        self.members.get(id)
+        self.members.get(id).map(|member| &**member)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().map(|member| &**member)
     }
 
     pub(super) fn ids(&self) -> Vec<MemberId> {
@@ -198,7 +199,7 @@ impl Group {
         self.pending_join.remove(&member.id);
         self.count(&member.protocols);
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
-        self.members.insert(MemberId::clone(&member.id), member);
+        self.members.insert(MemberId::clone(&member.id), Box::new(member));
     }
 
     /// Takes a member, or an id that was given out, away.
@@ -216,7 +217,7 @@ impl Group {
         if self.is_leader(id) {
             self.leader = self.members.keys().next().cloned();
         }
-        Some(member)
+        Some(*member)
     }
 
     /// Takes in what a member says now. Who waited for its former request is returned.
@@ -324,7 +325,7 @@ impl Group {
             group_instance_id: member.instance.as_deref().map(Into::into),
             metadata: member.metadata(protocol),
         };
-        self.members.values().map(of).collect()
+        self.members().map(of).collect()
     }
 
     /// Does a member read this topic? Consumers that can't be understood may read anything.

@@ -38,7 +38,8 @@ struct Slot {
 /// All positions of a group.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
-    topics: BTreeMap<String, BTreeMap<i32, Slot>>,
+    /// Boxed: a group that reads one partition has not to keep room for eleven.
+    topics: BTreeMap<String, BTreeMap<i32, Box<Slot>>>,
 }
 
 impl Offsets {
@@ -78,7 +79,7 @@ impl Offsets {
 
     /// Every partition that there is something of.
     pub(super) fn keys(&self) -> Vec<PartitionKey> {
-        let of = |(topic, partitions): (&String, &BTreeMap<i32, Slot>)| {
+        let of = |(topic, partitions): (&String, &BTreeMap<i32, Box<Slot>>)| {
             let topic = topic.clone();
             let keys =
                 partitions.keys().map(move |partition| PartitionKey { topic: topic.clone(), partition: *partition });
@@ -125,7 +126,7 @@ impl Offsets {
     }
 
     fn slot(&mut self, key: &PartitionKey) -> Option<&mut Slot> {
-        self.topics.get_mut(&key.topic)?.get_mut(&key.partition)
+        self.topics.get_mut(&key.topic)?.get_mut(&key.partition).map(|slot| &mut **slot)
     }
 
     /// Forgets what holds nothing.

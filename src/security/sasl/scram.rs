@@ -4,6 +4,7 @@
 //! unknown user runs through the whole exchange with a stable made-up salt and fails at the proof, as a wrong password
 //! does. One deviation is tolerated for clients in the field: the doubled nonce of librdkafka before 2.6.1.
 
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 use aws_lc_rs::error::Unspecified;
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::model::scram::{ScramCredential, ScramMechanism};
-use crate::security::credentials::{ScramCredentials, check_user_name};
+use crate::security::credentials::{Found, ScramCredentials, check_user_name};
 
 use super::cause::{Cause, Reason};
 use super::session::{Environment, Mechanism};
@@ -34,7 +35,7 @@ pub struct ScramProof {
     pub doubled_nonce: bool,
     auth_message: Vec<u8>,
     proof: Vec<u8>,
-    credential: ScramCredential,
+    shown: Shown,
     /// Set where the credential is made up: why the login can't succeed, whatever the proof.
     doomed: Option<Reason>,
 }
@@ -46,11 +47,11 @@ impl ScramProof {
     /// # Errors
     /// The cause. The work done is the same for a wrong password and for a user that does not exist.
     pub(in crate::security) fn verify(self, store: &ScramCredentials) -> Result<Vec<u8>, Cause> {
-        let Self { user, mechanism, auth_message, proof, credential, doomed, .. } = self;
+        let Self { user, mechanism, auth_message, proof, shown, doomed, .. } = self;
+        let credential = shown.credential();
         let fail = |reason| Err(Cause::new(reason, Some(&user)));
         let matches = scram_keys::proof_matches(mechanism, &credential.stored_key, &auth_message, &proof);
-        let now = store.get(mechanism, &user);
-        let unchanged = (now.as_ref().unwrap_or(&credential) == &credential) && now.is_some();
+        let unchanged = store.is_current(mechanism, &user, credential);
         match (doomed, matches, unchanged) {
             (Some(reason), _, _) => fail(reason),
             (None, false, _) => fail(Reason::WrongPassword),
@@ -87,7 +88,7 @@ struct Waiting {
     nonce: Vec<u8>,
     /// client-first-message-bare `,` server-first-message `,`
     auth_message: Vec<u8>,
-    credential: ScramCredential,
+    shown: Shown,
     doomed: Option<Reason>,
 }
 
@@ -149,7 +150,8 @@ fn answer_first(
     if first.authorization_id.as_ref().is_some_and(|id| *id != first.user) {
         return Err(Cause::new(Reason::AuthorizationIdDiffers, Some(&user)));
     }
-    let (credential, doomed) = credential_for(mechanism, &user, first.token_authentication, store);
+    let (shown, doomed) = credential_for(mechanism, &user, first.token_authentication, store);
+    let credential = shown.credential();
     let nonce = [first.nonce, server_nonce.as_bytes()].concat();
     let mut message = Vec::with_capacity(128);
     message.extend_from_slice(b"r=");
@@ -163,36 +165,43 @@ fn answer_first(
         client_nonce: first.nonce.to_vec(),
         nonce,
         auth_message,
-        credential,
+        shown,
         doomed,
     };
     Ok((waiting, message))
 }
 
-/// The user's credential, or one that nobody can tell from a real one and that no proof satisfies.
+/// What the exchange goes on with: the user's credential, or one that nobody can tell from a real one and that no proof
+/// satisfies. Both are kept until the end, so that both are given back there.
+#[derive(Debug)]
+struct Shown {
+    own: ScramCredential,
+    made_up: ScramCredential,
+    is_own: bool,
+}
+
+impl Shown {
+    fn credential(&self) -> &ScramCredential {
+        select_unpredictable(self.is_own, &self.own, &self.made_up)
+    }
+}
+
 fn credential_for(
     mechanism: ScramMechanism,
     user: &str,
     token_authentication: bool,
     store: &ScramCredentials,
-) -> (ScramCredential, Option<Reason>) {
-    // All of it is done for everybody, so that the time tells nothing of who exists.
-    let made_up = store.made_up(mechanism, user);
-    let own = store.get(mechanism, user);
-    let has_other = store.get(mechanism.other(), user).is_some();
-    let is_empty = store.is_empty();
-    let doomed = match &own {
+) -> (Shown, Option<Reason>) {
+    let Found { own, is_known, made_up, has_other, is_empty } = store.find(mechanism, user);
+    let doomed = match is_known {
         _ if token_authentication => Some(Reason::DelegationToken),
-        Some(credential) if credential.iterations < ScramMechanism::MIN_ITERATIONS => {
-            Some(Reason::WeakIterations(credential.iterations))
-        }
-        Some(_) => None,
-        None if has_other => Some(Reason::OtherMechanism(mechanism.other())),
-        None if is_empty => Some(Reason::NoUsers),
-        None => Some(Reason::UnknownUser),
+        true if own.iterations < ScramMechanism::MIN_ITERATIONS => Some(Reason::WeakIterations(own.iterations)),
+        true => None,
+        false if has_other => Some(Reason::OtherMechanism(mechanism.other())),
+        false if is_empty => Some(Reason::NoUsers),
+        false => Some(Reason::UnknownUser),
     };
-    let shown = own.filter(|_| doomed.is_none()).unwrap_or(made_up);
-    (shown, doomed)
+    (Shown { own, made_up, is_own: doomed.is_none() }, doomed)
 }
 
 /// client-final-message → what the verifier needs.
@@ -220,7 +229,7 @@ fn check_final(
         doubled_nonce: is_doubled,
         auth_message,
         proof: last.proof,
-        credential: waiting.credential,
+        shown: waiting.shown,
         doomed: waiting.doomed,
     })
 }
