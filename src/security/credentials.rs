@@ -215,7 +215,7 @@ impl Population {
     /// What whoever stands at this place looks like. Who can't log in is no example.
     fn look(&self, place: u128) -> Look {
         let is_strong = |credential: &ScramCredential| credential.iterations >= ScramMechanism::MIN_ITERATIONS;
-        let mut strong = self.starting_at(place).filter(|(_, credential)| is_strong(credential));
+        let mut strong = self.starting_at(place).take(MOST_LOOKED_AT).filter(|(_, credential)| is_strong(credential));
         strong.next().map_or(Look::DEFAULT, |(_, credential)| Look::of(credential))
     }
 }
@@ -233,6 +233,9 @@ pub(super) struct Found {
     /// Nobody has any SCRAM credential.
     pub is_empty: bool,
 }
+
+/// Credentials that are looked at for one that can log in: a crowd of those that can't must not cost every login.
+const MOST_LOOKED_AT: usize = 100;
 
 /// What a peer sees of a credential before it has proved anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

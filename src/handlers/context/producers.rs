@@ -53,8 +53,9 @@ impl RequestContext<'_> {
     /// TRANSACTIONAL_ID_AUTHORIZATION_FAILED, the one answer after which clients do not try again for ever.
     pub fn report_transactions_unavailable(&self, transactional_id: &str) {
         let principal = self.principal().to_string();
-        let mut lines = self.broker.producer_lines.transactions.lock();
-        if lines.permit(principal.as_str().into(), self.broker.clock.mono()).is_some() {
+        let now = self.broker.clock.mono();
+        let permit = self.broker.producer_lines.transactions.lock().permit(principal.as_str().into(), now);
+        if permit.is_some() {
             tracing::warn!(
                 target: "schloss.transactions",
                 "{}: transactional id {} of {} was refused. No ACL forbids it: transactions are not available yet",
@@ -68,9 +69,9 @@ impl RequestContext<'_> {
     /// Tells the operator whose records for a topic are no good and why: Kafka's answer has a code for most, and no text.
     pub fn report_refused_records(&self, partition: &TopicPartition, error: &RecordError) {
         let principal = self.principal().to_string();
-        let mut lines = self.broker.producer_lines.records.lock();
         let key = (principal.as_str().into(), partition.topic.clone());
-        let Some(held_back) = lines.permit(key, self.broker.clock.mono()) else { return };
+        let permit = self.broker.producer_lines.records.lock().permit(key, self.broker.clock.mono());
+        let Some(held_back) = permit else { return };
         let more = if held_back > 0 { format!(" ({held_back} more like it)") } else { String::new() };
         tracing::warn!(
             target: "schloss.handlers",
