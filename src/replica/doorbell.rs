@@ -36,7 +36,7 @@ pub struct Doorbell {
 
 #[derive(Debug, Default)]
 struct Inside {
-    /// Bounded by the tasks of the runtime that wait for something: each leaves at most one waker at a time.
+    /// Bounded by what the tasks of the runtime wait for: one waker for each, so for each request in flight at most.
     left: Vec<Waker>,
     server: Option<Waker>,
     /// Where [`Self::left`] goes while it is woken: both keep their memory.
@@ -106,7 +106,7 @@ impl Doorbell {
 }
 
 /// A task that waits: its waker and the doorbell of the runtime it runs on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sleeper {
     waker: Waker,
     bell: Option<Arc<Doorbell>>,
@@ -128,14 +128,7 @@ impl Sleeper {
 
 impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        match &self.bell {
-            Some(bell) => bell.ring([self.waker.clone()]),
-            None => self.waker.wake_by_ref(),
-        }
+        (*self).clone().wake();
     }
 }
 

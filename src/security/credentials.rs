@@ -145,25 +145,6 @@ impl PlainUsers {
     }
 }
 
-/// As near in memory as one that was just made.
-fn copy(credential: &ScramCredential) -> ScramCredential {
-    ScramCredential {
-        salt: (*credential.salt).into(),
-        stored_key: (*credential.stored_key).into(),
-        server_key: (*credential.server_key).into(),
-        iterations: credential.iterations,
-    }
-}
-
-/// Looks at all of both.
-fn is_same(one: &ScramCredential, other: &ScramCredential) -> bool {
-    let same = |one: &[u8], other: &[u8]| constant_time::verify_slices_are_equal(one, other).is_ok();
-    same(&one.salt, &other.salt)
-        & same(&one.stored_key, &other.stored_key)
-        & same(&one.server_key, &other.server_key)
-        & (one.iterations == other.iterations)
-}
-
 /// Where a name stands, and nobody can say which other name would stand there too.
 fn place(key: &hmac::Key, user: &str) -> u128 {
     let tag = hmac::sign(key, user.as_bytes());
@@ -232,6 +213,25 @@ pub(super) struct Found {
     pub has_other: bool,
     /// Nobody has any SCRAM credential.
     pub is_empty: bool,
+}
+
+/// As near in memory as one that was just made.
+fn copy(credential: &ScramCredential) -> ScramCredential {
+    ScramCredential {
+        salt: (*credential.salt).into(),
+        stored_key: (*credential.stored_key).into(),
+        server_key: (*credential.server_key).into(),
+        iterations: credential.iterations,
+    }
+}
+
+/// Looks at all of both.
+fn is_same(one: &ScramCredential, other: &ScramCredential) -> bool {
+    let same = |one: &[u8], other: &[u8]| constant_time::verify_slices_are_equal(one, other).is_ok();
+    same(&one.salt, &other.salt)
+        & same(&one.stored_key, &other.stored_key)
+        & same(&one.server_key, &other.server_key)
+        & (one.iterations == other.iterations)
 }
 
 /// Credentials that are looked at for one that can log in: a crowd of those that can't must not cost every login.

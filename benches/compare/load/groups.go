@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sort"
 	"sync"
@@ -164,18 +165,19 @@ func coordinator(m *member, group string) {
 	}
 }
 
-// round has everybody's request sent before anybody's answer is looked at. Two hands are as many as there are cores here:
-// more of them cost more than the requests do, and the time is to be the broker's.
+// round has everybody's request sent before anybody's answer is looked at, by one hand a core: more of them cost more than
+// the requests do, and the time is to be the broker's.
 func round(members []*member, ask func(*member), answered func(*member)) {
 	var done sync.WaitGroup
-	for half := range slices.Chunk(members, (len(members)+1)/2) {
+	hands := runtime.NumCPU()
+	for some := range slices.Chunk(members, (len(members)+hands-1)/hands) {
 		done.Add(1)
 		go func() {
 			defer done.Done()
-			for _, m := range half {
+			for _, m := range some {
 				ask(m)
 			}
-			for _, m := range half {
+			for _, m := range some {
 				answered(m)
 			}
 		}()

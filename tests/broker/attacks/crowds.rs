@@ -153,9 +153,8 @@ fn more_peers_than_descriptors() {
     assert!(first.metadata(&[]).is_ok());
     assert!(crowded.descriptors() <= DESCRIPTORS);
     // Those in the backlog wait: the last of them is served as soon as the others are gone.
-    let last = Client::over(peers.pop().unwrap());
+    let mut last = Client::over(peers.pop().unwrap());
     peers.into_iter().for_each(reset);
-    let mut last = last;
     assert_eq!(last.plain("alice", "alice-of-tests").error_code, 0);
     crowded.serves();
     drop((first, last));
